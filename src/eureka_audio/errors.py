@@ -1,0 +1,68 @@
+"""The errors a caller may want to catch.
+
+Every message says four things: what was expected, what came, where, and what to do.
+"""
+
+
+class EurekaAudioError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class AudioError(EurekaAudioError):
+    """An audio input cannot be used; the message names the input."""
+
+
+class AudioNotFoundError(AudioError):
+    """The path does not exist, or is not a regular file."""
+
+
+class AudioAccessError(AudioError):
+    """The input names a place that may not be opened (a URL while URLs are off, a forbidden address)."""
+
+
+class AudioFormatError(AudioError):
+    """The bytes are not audio, are damaged, or need a decoder that is not installed."""
+
+
+class EmptyAudioError(AudioError):
+    """The input holds no samples, or too few of them to hear anything."""
+
+
+class InvalidSamplesError(AudioError):
+    """The waveform holds NaN or infinity, or has an unusable shape or type."""
+
+
+class AudioLimitError(AudioError):
+    """A limit (duration, decoded bytes, channels, sampling rate) was passed while decoding."""
+
+
+class ConfigError(EurekaAudioError):
+    """A recipe or an override is wrong; the message names the key and the nearest known one."""
+
+
+class ManifestError(EurekaAudioError):
+    """A manifest line is not a valid record; the message names ``path:line``."""
+
+
+class MessageError(EurekaAudioError):
+    """A conversation is malformed."""
+
+
+class ContextLengthError(EurekaAudioError):
+    """The conversation does not fit the model's context; the message holds both numbers."""
+
+
+class PlaceholderMismatchError(EurekaAudioError):
+    """Audio placeholders and audio embeddings differ in number in at least one row."""
+
+
+class CheckpointError(EurekaAudioError):
+    """A checkpoint is missing, incomplete, damaged or of the wrong shape."""
+
+
+class TrainingError(EurekaAudioError):
+    """Training cannot go on (for example a loss that is not finite)."""
+
+
+class MissingDependencyError(EurekaAudioError):
+    """An optional package or system program is needed; the message says how to install it."""

@@ -1,0 +1,93 @@
+"""The nouns that travel between the rooms of this house.
+
+All of them are frozen pydantic models: validated on entry, JSON on the way out, and free of torch, so that a data machine
+needs no GPU stack.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Split = Literal["train", "dev", "test"]
+Role = Literal["system", "user", "assistant"]
+
+
+class Record(BaseModel):
+    """Base of every record: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Speaker(Record):
+    """Who speaks, as far as it is known."""
+
+    id: str | None = None
+    gender: Literal["male", "female"] | None = None
+    age_group: Literal["adult", "child"] | None = None
+
+
+class AudioEvent(Record):
+    """One thing that can be heard, at a known place of a clip.
+
+    ``label`` is the plain English name a caption would use ("dog", "violin", "speech"). ``end_seconds`` may pass the end
+    of what is audible, never the end of the clip.
+    """
+
+    kind: Literal["speech", "sound", "instrument", "music"]
+    label: str
+    start_seconds: Annotated[float, Field(ge=0)] = 0.0
+    end_seconds: Annotated[float, Field(ge=0)]
+    transcript: str | None = None
+    speaker: Speaker | None = None
+
+
+class AudioClip(Record):
+    """One recording on disk and all that is known of it; the row of an audio manifest.
+
+    ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is unknown, which is not the
+    same as absent: a task that needs it leaves the clip out. ``events`` is ``None`` when unknown and a complete,
+    start-ordered list otherwise: every audible event of the clip is in it.
+    """
+
+    id: str
+    path: str
+    duration_seconds: Annotated[float, Field(gt=0)]
+    transcript: str | None = None
+    language: str | None = None
+    speaker: Speaker | None = None
+    events: tuple[AudioEvent, ...] | None = None
+    background: str | None = None
+    dense_caption: str | None = None
+    split: Split = "train"
+    source: str = ""
+    license: str = ""
+    restricted: bool = False
+
+
+class TextPart(Record):
+    """A stretch of text inside a message. Special tokens spelled in it stay ordinary text."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class AudioPart(Record):
+    """One audio input inside a message: a path, bytes, a file object, an array, a data URI, or a decoded waveform."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    type: Literal["audio"] = "audio"
+    audio: Any
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Role
+    content: tuple[TextPart | AudioPart, ...]
+
+
+class Conversation(Record):
+    """Turns in order. A training conversation ends with the assistant's turn, which is what is learnt."""
+
+    messages: tuple[Message, ...]
