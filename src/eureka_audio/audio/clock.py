@@ -1,14 +1,15 @@
 """The one clock: samples -> mel frames -> encoder frames -> audio tokens.
 
-Each constant is computed from the one before by an exact division, so the time base can be read off this page, and no
-other module counts frames.
+Each constant is computed from the one before by an exact division, so the time base can be read
+off this page, and no other module counts frames.
 
     samples        16,000 /s
     mel frames        100 /s   one per  160 samples
     encoder frames     50 /s   one per  320 samples (the encoder's second convolution has stride 2)
     audio tokens     12.5 /s   one per 1280 samples (four encoder frames are stacked)
 
-Source: paper section 3.1; the released model's window of 30 s = 1500 encoder frames = 375 audio tokens.
+Source: paper section 3.1; the released model's window of 30 s = 1500 encoder frames = 375 audio
+tokens.
 """
 
 SAMPLING_RATE = 16_000  # Hz
@@ -34,8 +35,8 @@ def ceil_div(numerator: int, denominator: int) -> int:
 def num_mel_frames(num_samples: int) -> int:
     """Mel frames of a waveform, a last partial hop counted as a frame.
 
-    Departure: Whisper drops what is left over after the last whole hop. We round up, as the released model does when it
-    counts audio tokens, so that no sample of the input is lost.
+    Departure: Whisper drops what is left over after the last whole hop. We round up, as the
+    released model does when it counts audio tokens, so that no sample of the input is lost.
     """
     return ceil_div(num_samples, HOP_LENGTH)
 
