@@ -1,70 +1,94 @@
-"""Writing that survives a kill: a file or a folder is either the old one or the new one, never half of each.
+"""Writing a file so that a reader, or a power cut, never meets half of it.
 
-Temp name -> write -> fsync -> rename -> fsync of the parent folder. Everything this package keeps is written through here.
+Every component that leaves something on disk writes through here: temporary file beside the target, fsync, rename, fsync of
+the folder.
 """
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 
-def fsync_path(path: Path) -> None:
-    """Flush one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+@contextmanager
+def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[bytes] | IO[str]]:
+    """Open a temporary file that becomes ``path`` when the block ends well, and vanishes otherwise.
+
+    The folder is made when it is missing. Text is UTF-8 with ``\\n`` line ends.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with atomic_write(target) as stream:
+        ...     _ = stream.write("whole or not at all")
+        >>> target.read_text()
+        'whole or not at all'
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with (
+            os.fdopen(descriptor, "wb")
+            if binary
+            else os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
+        ) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``path`` when the block ends well, and vanishes otherwise.
+
+    A folder already at ``path`` is replaced. A folder found under its final name is complete.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(
+        tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    )
+    try:
+        yield temporary
+        for file in sorted(temporary.rglob("*")):
+            sync_folder(file)
+        sync_folder(temporary)
+        temporary.chmod(0o777 & ~_umask())
+        if target.exists():
+            replaced = temporary.with_suffix(".old")
+            target.rename(replaced)
+            temporary.rename(target)
+            shutil.rmtree(replaced)
+        else:
+            temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names inside a folder (a rename, for example) survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-@contextmanager
-def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:  # type: ignore[type-arg]
-    """Open a temporary file that becomes `path` when the block ends without an error.
-
-    Args:
-        path: where the finished file appears; its folder is made if need be.
-        mode: `"w"` for UTF-8 text, `"wb"` for bytes.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        fsync_path(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` when the block ends without an error.
-
-    A folder already at `path` is replaced. A folder found under its final name is therefore complete.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        for file in sorted(temporary.rglob("*")):
-            fsync_path(file)
-        fsync_path(temporary)
-        if path.exists():
-            replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(replaced)
-            temporary.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(path)
-        fsync_path(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _umask() -> int:
+    """The process's file mode mask, which ``mkstemp`` ignores (it makes files private)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
