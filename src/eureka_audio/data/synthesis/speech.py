@@ -1,0 +1,149 @@
+"""A corpus of synthetic speech: sentences said by many voices, in shards that can be trained on as they appear.
+
+    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when the shard is complete
+    out/dev, out/test                             the same for the sentences that occur nowhere else
+    out/manifest.jsonl                            all of it, written last
+
+What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from eureka_audio.audio.clock import SAMPLING_RATE
+from eureka_audio.data.synthesis.corpora import Sentence, SentenceBook
+from eureka_audio.data.synthesis.engines import require_engines, speak
+from eureka_audio.data.synthesis.recorded import as_recorded, trim
+from eureka_audio.data.synthesis.voices import Delivery, draw_delivery
+from eureka_audio.manifest import write_manifest
+from eureka_audio.records import AudioClip, Split
+
+CLIPS_PER_SHARD = 2000
+CLIPS_PER_TASK = 100
+MIN_SECONDS, MAX_SECONDS = 0.4, 14.0
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One clip to be made: who says what, and where it goes (``path`` is relative to the corpus)."""
+
+    id: str
+    path: str
+    sentence: Sentence
+    delivery: Delivery
+    split: Split
+    seed: int
+
+
+def plan(book: SentenceBook, seed: int, num_train: int) -> Iterator[Utterance]:
+    """The utterances of a corpus in order: dev, test, then train. More of them never changes the first ones."""
+    half = len(book.reserved) // 2
+    splits: dict[Split, Sequence[Sentence]] = {"dev": book.reserved[:half], "test": book.reserved[half:]}
+    for split, sentences in splits.items():
+        for index, sentence in enumerate(sentences):
+            yield _utterance(sentence, seed, split, index, split)
+    for index in range(num_train):
+        folder = f"train/shard-{index // CLIPS_PER_SHARD:03d}"
+        yield _utterance(book.next_sentence(), seed, "train", index, folder)
+
+
+def _utterance(sentence: Sentence, seed: int, split: Split, index: int, folder: str) -> Utterance:
+    rng = random.Random(f"delivery/{seed}/{split}/{index}")
+    name = f"speech-{split}-{index:06d}"
+    return Utterance(
+        name, f"{folder}/{name}.flac", sentence, draw_delivery(rng), split, rng.getrandbits(32)
+    )
+
+
+def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip], Counter[str]]:
+    """Say utterances and write their audio; return the clips (paths relative to ``out``) and why others were dropped."""
+    spoken = speak([(u.sentence.words, u.delivery) for u in utterances])
+    clips, dropped = [], Counter[str]()
+    for utterance, waveform in zip(utterances, spoken, strict=True):
+        engine = utterance.delivery.engine
+        if waveform is None or not len(waveform := trim(waveform)):
+            dropped[f"{engine}: no audio"] += 1
+            continue
+        waveform = as_recorded(waveform, np.random.default_rng(utterance.seed))
+        seconds = len(waveform) / SAMPLING_RATE
+        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+            dropped[f"{engine}: not {MIN_SECONDS}-{MAX_SECONDS} s long"] += 1
+            continue
+        path = out / utterance.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+        clips.append(_clip(utterance, seconds))
+    return clips, dropped
+
+
+def _clip(utterance: Utterance, seconds: float) -> AudioClip:
+    delivery, sentence = utterance.delivery, utterance.sentence
+    accent = " with a learner's accent" if delivery.learner else ""
+    return AudioClip(
+        id=utterance.id,
+        path=utterance.path,
+        duration_seconds=round(seconds, 4),
+        transcript=sentence.words,
+        language="en",
+        speaker=delivery.speaker,
+        split=utterance.split,
+        source=f"{delivery.engine}/{delivery.voice}{accent}; text: {sentence.source}",
+        license=f"synthetic speech; text: {sentence.license}",
+    )
+
+
+def synthesize_speech(
+    out: Path, book: SentenceBook, seed: int, num_train: int, num_workers: int = 1
+) -> Counter[str]:
+    """Make a corpus under ``out`` and return what became of every utterance: ``kept``, or a reason for dropping it.
+
+    Raises:
+        MissingDependencyError: an engine is not installed.
+    """
+    require_engines()
+    fates: Counter[str] = Counter()
+    everything: list[AudioClip] = []
+    folder_clips: list[AudioClip] = []
+    with ProcessPoolExecutor(num_workers) as pool:
+        for folder, tasks in _by_folder(plan(book, seed, num_train)):
+            folder_clips = []
+            for clips, dropped in pool.map(render, [out] * len(tasks), tasks):
+                folder_clips += clips
+                fates.update(dropped)
+            _write_folder(out / folder, folder_clips)
+            fates["kept"] += len(folder_clips)
+            everything += folder_clips
+    write_manifest(out / "manifest.jsonl", everything)
+    return fates
+
+
+def _write_folder(folder: Path, clips: Sequence[AudioClip]) -> None:
+    """The manifest of one folder, whose paths are relative to it."""
+    local = [clip.model_copy(update={"path": Path(clip.path).name}) for clip in clips]
+    write_manifest(folder / "manifest.jsonl", local)
+
+
+def _by_folder(utterances: Iterator[Utterance]) -> Iterator[tuple[str, list[list[Utterance]]]]:
+    """Utterances of one folder at a time, cut into tasks."""
+    folder, waiting = "", list[Utterance]()
+    for utterance in utterances:
+        here = str(Path(utterance.path).parent)
+        if here != folder and waiting:
+            yield folder, _tasks(waiting)
+            waiting = []
+        folder = here
+        waiting.append(utterance)
+    if waiting:
+        yield folder, _tasks(waiting)
+
+
+def _tasks(utterances: list[Utterance]) -> list[list[Utterance]]:
+    starts = range(0, len(utterances), CLIPS_PER_TASK)
+    return [utterances[start : start + CLIPS_PER_TASK] for start in starts]

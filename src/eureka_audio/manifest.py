@@ -1,0 +1,75 @@
+"""Manifests: records as JSON lines on disk.
+
+One record per line, UTF-8. Reading is lazy and validates each line; writing is atomic, so a reader never meets half a
+manifest.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from eureka_audio.durable import atomic_write
+from eureka_audio.errors import ManifestError
+from eureka_audio.records import AudioClip, Record
+
+R = TypeVar("R", bound=Record)
+
+
+def read_manifest(path: str | Path, record_type: type[R]) -> Iterator[R]:
+    """Read the records of a manifest one by one; blank lines are passed over.
+
+    Raises:
+        ManifestError: the file is missing, or a line is not a valid ``record_type``; the message names ``path:line``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(
+            f"expected a manifest of {record_type.__name__} records, found no file at {path}; check the path"
+        )
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield record_type.model_validate_json(line)
+            except ValidationError as error:
+                raise ManifestError(_describe(path, number, record_type, error)) from error
+
+
+def _describe(path: Path, number: int, record_type: type[Record], error: ValidationError) -> str:
+    """The message of a bad line: where, which field, what was wrong, what to do."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the line"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return (
+        f"{path}:{number}: expected a {record_type.__name__} as JSON, but {field}: {first['msg']}{more}; "
+        "correct or remove this line"
+    )
+
+
+def write_manifest(path: str | Path, records: Iterable[Record]) -> int:
+    """Write records as JSON lines, all or nothing, and return how many there were.
+
+    Fields that hold their default are left out, which keeps lines short and reads back the same.
+    """
+    count = 0
+    with atomic_write(path, binary=True) as stream:
+        for record in records:
+            line = record.model_dump_json(exclude_defaults=True) + "\n"
+            stream.write(line.encode())  # type: ignore[call-overload]
+            count += 1
+    return count
+
+
+def manifest_fingerprint(path: str | Path) -> str:
+    """SHA-256 of the manifest's bytes, as hexadecimal: two runs that print the same one read the same records."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def audio_path(clip: AudioClip, manifest: str | Path) -> Path:
+    """Where a clip's audio lies: ``clip.path`` as it is when absolute, else beside the manifest."""
+    return Path(manifest).parent / clip.path
