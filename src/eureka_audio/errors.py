@@ -32,6 +32,10 @@ class InvalidSamplesError(AudioError):
     """The waveform holds NaN or infinity, or has an unusable shape or type."""
 
 
+class InvalidFeaturesError(AudioError):
+    """Log-mel windows and their lengths do not fit one another or the encoder."""
+
+
 class AudioLimitError(AudioError):
     """A limit (duration, decoded bytes, channels, sampling rate) was passed while decoding."""
 

@@ -4,21 +4,26 @@ The modules and weights are transformers' own `WhisperEncoder`; only the forward
 and ignores padding.
 """
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from eureka_audio.audio.clock import MEL_FRAMES_PER_ENCODER_FRAME
+from eureka_audio.audio import clock
+from eureka_audio.errors import InvalidFeaturesError
 
 
 def encoder_frame_lengths(feature_lengths: Tensor) -> Tensor:
-    """Encoder frames `(A,)` of each window, from its mel frames `(A,)`; the tensor form of the clock."""
-    return torch.div(
-        feature_lengths + MEL_FRAMES_PER_ENCODER_FRAME - 1,
-        MEL_FRAMES_PER_ENCODER_FRAME,
-        rounding_mode="floor",
-    )
+    """Encoder frames `(A,)` of each window, from its mel frames `(A,)`; the clock's arithmetic, on a tensor."""
+    return cast(Tensor, clock.num_encoder_frames(cast(int, feature_lengths)))
+
+
+def audio_token_lengths(feature_lengths: Tensor) -> Tensor:
+    """Audio tokens `(A,)` of each window, from its mel frames `(A,)`; the clock's arithmetic, on a tensor."""
+    return cast(Tensor, clock.num_audio_tokens(cast(int, feature_lengths)))
 
 
 class EurekaAudioEncoder(WhisperEncoder):
@@ -28,11 +33,16 @@ class EurekaAudioEncoder(WhisperEncoder):
     the convolution's own padding would be), attention (padded keys are masked), and the frames after the end (zeroed).
     """
 
+    @property
+    def max_feature_length(self) -> int:
+        """The most mel frames one window may have; 3000 for Whisper."""
+        return int(self.max_source_positions) * clock.MEL_FRAMES_PER_ENCODER_FRAME
+
     def forward(
         self,
         input_features: Tensor,
         feature_lengths: Tensor | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> BaseModelOutput:
         """Encode log-mel windows.
 
@@ -43,38 +53,61 @@ class EurekaAudioEncoder(WhisperEncoder):
 
         Returns:
             `last_hidden_state` of shape `(A, L, C)`, L = ceil(F / 2); frames past a window's own length are zero.
+
+        Raises:
+            InvalidFeaturesError: the features are not `(A, M, F)`, a window is longer than the encoder's positions, or a
+                length lies outside the features.
         """
+        self.check_features(input_features, feature_lengths)
+        input_features = input_features.to(self.conv1.weight.dtype)
+        mel_mask = frame_mask = None
         num_frames = input_features.shape[-1]
-        padded = feature_lengths is not None and bool((feature_lengths < num_frames).any())
-        mel_mask = attention_mask = frame_mask = None
-        if padded:
-            positions_F = torch.arange(num_frames, device=input_features.device)
-            mel_mask = (positions_F[None, :] < feature_lengths[:, None])[:, None, :]
-            input_features = input_features.masked_fill(~mel_mask, 0.0)
+        if feature_lengths is not None and bool((feature_lengths < num_frames).any()):
+            device = input_features.device
+            feature_lengths = feature_lengths.to(device)
+            mel_mask = torch.arange(num_frames, device=device) < feature_lengths[:, None]
+            positions_L = torch.arange(clock.num_encoder_frames(num_frames), device=device)
+            frame_mask = positions_L < encoder_frame_lengths(feature_lengths)[:, None]
 
-        hidden_ACF = nn.functional.gelu(self.conv1(input_features))
-        if mel_mask is not None:
-            hidden_ACF = hidden_ACF.masked_fill(~mel_mask, 0.0)
+        features_AMF = _zero_outside(input_features, mel_mask, time_axis=2)
+        hidden_ACF = _zero_outside(nn.functional.gelu(self.conv1(features_AMF)), mel_mask, 2)
         hidden_ALC = nn.functional.gelu(self.conv2(hidden_ACF)).transpose(1, 2)
-        num_positions = hidden_ALC.shape[1]
-        hidden_ALC = hidden_ALC + self.embed_positions.weight[:num_positions]
+        hidden_ALC = hidden_ALC + self.embed_positions.weight[: hidden_ALC.shape[1]]
         hidden_ALC = nn.functional.dropout(hidden_ALC, p=self.dropout, training=self.training)
-        if padded:
-            positions_L = torch.arange(num_positions, device=hidden_ALC.device)
-            frame_mask = positions_L[None, :] < encoder_frame_lengths(feature_lengths)[:, None]
-            attention_mask = frame_mask[:, None, None, :].expand(-1, 1, num_positions, -1)
-            if self.config._attn_implementation == "eager":
-                lowest = torch.finfo(hidden_ALC.dtype).min
-                attention_mask = torch.zeros(
-                    attention_mask.shape, dtype=hidden_ALC.dtype, device=hidden_ALC.device
-                ).masked_fill(~attention_mask, lowest)
 
+        attention_mask = create_bidirectional_mask(self.config, hidden_ALC, frame_mask)
         for layer in self.layers:
             if self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop:
                 continue
             hidden_ALC = layer(hidden_ALC, attention_mask, **kwargs)
-
-        hidden_ALC = self.layer_norm(hidden_ALC)
-        if frame_mask is not None:
-            hidden_ALC = hidden_ALC.masked_fill(~frame_mask[:, :, None], 0.0)
+        hidden_ALC = _zero_outside(self.layer_norm(hidden_ALC), frame_mask, time_axis=1)
         return BaseModelOutput(last_hidden_state=hidden_ALC)
+
+    def check_features(self, input_features: Tensor, feature_lengths: Tensor | None) -> None:
+        """Refuse features and lengths that do not fit one another or the encoder."""
+        num_bins, longest = self.num_mel_bins, self.max_feature_length
+        shape = tuple(input_features.shape)
+        if len(shape) != 3 or shape[1] != num_bins or not 1 <= shape[2] <= longest:
+            raise InvalidFeaturesError(
+                f"input_features: expected (windows, {num_bins}, frames) with 1 to {longest} frames, got {shape}; "
+                "cut longer audio into windows and use this model's own processor"
+            )
+        if feature_lengths is None:
+            return
+        if feature_lengths.shape != shape[:1]:
+            raise InvalidFeaturesError(
+                f"feature_lengths: expected one length for each of {shape[0]} windows, got shape "
+                f"{tuple(feature_lengths.shape)}; pass the lengths the processor returned"
+            )
+        wrong = (feature_lengths < 1) | (feature_lengths > shape[2])
+        if bool(wrong.any()):
+            window = int(wrong.nonzero()[0, 0])
+            raise InvalidFeaturesError(
+                f"feature_lengths: expected 1 to {shape[2]} mel frames, got {int(feature_lengths[window])} for window "
+                f"{window}; leave empty windows out"
+            )
+
+
+def _zero_outside(hidden: Tensor, mask: Tensor | None, time_axis: int) -> Tensor:
+    """Zero what lies outside a `(A, time)` mask, in a tensor `(A, ., .)` whose time is the given axis."""
+    return hidden if mask is None else hidden.masked_fill(~mask.unsqueeze(3 - time_axis), 0.0)

@@ -1,0 +1,130 @@
+"""What shapes a model: audio encoder, adapter, language model, and how audio is placed in text.
+
+Encoder and decoder are configured by transformers' own `WhisperConfig` and `Qwen3Config`; what is ours is the adapter.
+"""
+
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig, Qwen3Config, WhisperConfig
+
+from eureka_audio.audio.clock import ENCODER_FRAMES_PER_AUDIO_TOKEN
+from eureka_audio.errors import ConfigError
+
+ADAPTER_TYPES = ("moe", "dense")
+
+
+@strict
+class EurekaAudioAdapterConfig(PreTrainedConfig):
+    """The adapter between encoder and language model.
+
+    Attributes:
+        adapter_type: `"moe"`, the paper's sparse mixture, or `"dense"`, the baseline of equal active parameters.
+        input_size: width of a stacked audio token, four times the encoder's; filled in by `EurekaAudioConfig`.
+        output_size: width of the language model; filled in by `EurekaAudioConfig`.
+        num_experts: routed experts, E.
+        num_experts_per_tok: experts each audio token is sent to, K.
+        num_shared_experts: experts every audio token passes through, beside the routed ones.
+        expert_intermediate_size: width I inside one expert.
+        expert_output_size: width of what experts give to W_P; 0 means `output_size`.
+        norm_topk_prob: whether the K chosen routing weights are scaled to sum to one.
+        router_aux_loss_coef: lambda of Eq. 4.
+        layer_norm_init: the gain the last LayerNorm starts from.
+
+    Unstated: E, K, I, shared experts and lambda. The defaults are two of eight experts, none shared, lambda 0.01. The paper
+    writes "sparse softmax routing", read here as a softmax over the chosen K (`norm_topk_prob`), which equals a softmax over
+    all E scaled to sum to one over the K.
+
+    Source: paper section 3.2, Eq. 1, 3 and 4.
+    """
+
+    model_type: ClassVar[str] = "eureka_audio_adapter"
+    base_config_key: ClassVar[str] = "adapter_config"
+
+    adapter_type: str = "moe"
+    input_size: int = 0
+    output_size: int = 0
+    num_experts: int = 8
+    num_experts_per_tok: int = 2
+    num_shared_experts: int = 0
+    expert_intermediate_size: int = 2048
+    expert_output_size: int = 0
+    norm_topk_prob: bool = True
+    router_aux_loss_coef: float = 0.01
+    layer_norm_init: float = 1.0
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.adapter_type not in ADAPTER_TYPES:
+            raise ConfigError(
+                f"adapter_config.adapter_type: expected one of {', '.join(ADAPTER_TYPES)}, got {self.adapter_type!r}; "
+                "choose one of them"
+            )
+        if not 1 <= self.num_experts_per_tok <= self.num_experts:
+            raise ConfigError(
+                "adapter_config.num_experts_per_tok: expected between 1 and num_experts "
+                f"({self.num_experts}), got {self.num_experts_per_tok}; lower it or add experts"
+            )
+        if self.num_shared_experts < 0 or self.expert_intermediate_size < 1:
+            raise ConfigError(
+                "adapter_config: expected num_shared_experts >= 0 and expert_intermediate_size >= 1, got "
+                f"{self.num_shared_experts} and {self.expert_intermediate_size}; correct the one that is off"
+            )
+
+
+@strict
+class EurekaAudioConfig(PreTrainedConfig):
+    """A whole model: Whisper's encoder, the adapter, Qwen3.
+
+    Attributes:
+        audio_config: transformers' `WhisperConfig`; only its encoder is built.
+        text_config: transformers' `Qwen3Config`; its `tie_word_embeddings` rules the output head.
+        adapter_config: the adapter between the two.
+        audio_token_id: the placeholder, one per audio token, that an audio embedding takes the place of.
+        audio_start_token_id: opens a window of placeholders.
+        audio_end_token_id: closes it, so that neighbouring windows stay apart.
+        pad_windows: `True` encodes every window as 30 s, the rest being silence, as the released model does; `False` lets a
+            window cost what it lasts.
+        initializer_range: standard deviation of fresh weights that belong to no sub-model.
+
+    Source: paper section 3.1, Figure 2.
+    """
+
+    model_type: ClassVar[str] = "eureka_audio"
+    sub_configs_defaults: ClassVar[dict[str, Any]] = {
+        "audio_config": WhisperConfig,
+        "text_config": Qwen3Config,
+        "adapter_config": EurekaAudioAdapterConfig,
+    }
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "past_key_values",
+        "ntp_loss",
+        "load_balancing_loss",
+        "router_statistics",
+    ]
+
+    audio_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    adapter_config: dict[str, Any] | PreTrainedConfig | None = None
+    audio_token_id: int | None = None
+    audio_start_token_id: int | None = None
+    audio_end_token_id: int | None = None
+    pad_windows: bool = True
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        self._bind_adapter("input_size", ENCODER_FRAMES_PER_AUDIO_TOKEN * self.audio_config.d_model)
+        self._bind_adapter("output_size", self.text_config.hidden_size)
+
+    def _bind_adapter(self, name: str, width: int) -> None:
+        """Give the adapter a width that its neighbours decide, or refuse one that contradicts them."""
+        given = getattr(self.adapter_config, name)
+        if given not in (0, width):
+            raise ConfigError(
+                f"adapter_config.{name}: expected {width}, which audio_config and text_config imply, got {given}; "
+                "leave it out and it is filled in"
+            )
+        setattr(self.adapter_config, name, width)

@@ -1,0 +1,284 @@
+"""The model: Whisper's encoder hears, the adapter translates, Qwen3 answers.
+
+    input_features (A, M, F) -> encoder (A, L, C) -> adapter (N, D) -> placed at the placeholders of (B, T, D) -> logits
+
+The language model is a whole `Qwen3ForCausalLM`: its head stays tied to its embedding by its own configuration, its weights
+keep the names Qwen3 gave them, and it can be taken out and used as the plain text model it is.
+
+Source: paper section 3.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, GenerationMixin, PreTrainedModel, Qwen3ForCausalLM
+from transformers import initialization as init
+from transformers.modeling_utils import slice_logits_to_keep
+from transformers.utils import ModelOutput, can_return_tuple
+
+from eureka_audio.errors import PlaceholderMismatchError
+from eureka_audio.model.adapter import (
+    AudioAdapter,
+    Experts,
+    Router,
+    RouterStatistics,
+    build_adapter,
+)
+from eureka_audio.model.configuration import EurekaAudioConfig
+from eureka_audio.model.encoder import EurekaAudioEncoder, audio_token_lengths
+from eureka_audio.model.placeholders import check_placeholders
+
+IGNORED_LABEL = -100
+SILENT_LOG_MEL = -1.5  # what Whisper's log-mel gives for no energy at all: (log10(1e-10) + 4) / 4
+
+
+@dataclass
+class AudioFeaturesOutput(ModelOutput):
+    """Audio embeddings of all windows.
+
+    Attributes:
+        audio_embeds: `(N, D)`, the windows one after the other, padding left out.
+        token_lengths: `(A,)` embeddings of each window; they sum to N.
+        router_statistics: what the router decided; `None` for the dense adapter.
+    """
+
+    audio_embeds: Tensor | None = None
+    token_lengths: Tensor | None = None
+    router_statistics: RouterStatistics | None = None
+
+
+@dataclass
+class EurekaAudioOutput(ModelOutput):
+    """What a forward gives.
+
+    Attributes:
+        loss: scalar, Eq. 4: `ntp_loss + router_aux_loss_coef * load_balancing_loss`; only with labels.
+        ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
+        load_balancing_loss: scalar, Eq. 3; only with audio and a router.
+        logits: `(B, T, V)`, or fewer positions (`logits_to_keep`), or `None` (`return_logits`).
+        past_key_values: the decoder's cache.
+        hidden_states: the decoder's, when asked for.
+        attentions: the decoder's, when asked for.
+        router_statistics: what the router decided; only with audio and a router.
+    """
+
+    loss: Tensor | None = None
+    ntp_loss: Tensor | None = None
+    load_balancing_loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    router_statistics: RouterStatistics | None = None
+
+
+class EurekaAudioPreTrainedModel(PreTrainedModel):
+    """What transformers needs to know of this family of models."""
+
+    config: EurekaAudioConfig
+    base_model_prefix = "model"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = [
+        "WhisperEncoderLayer",
+        "Qwen3DecoderLayer",
+        "EurekaAudioAdapter",
+        "DenseAdapter",
+    ]
+    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start fresh weights; encoder and decoder start theirs by their own rules."""
+        super()._init_weights(module)
+        if isinstance(module, Experts):
+            init.normal_(module.up_proj, std=self.config.initializer_range)
+            init.normal_(module.down_proj, std=self.config.initializer_range)
+        elif isinstance(module, Router):
+            init.normal_(module.weight, std=self.config.initializer_range)
+        elif isinstance(module, AudioAdapter):
+            init.constant_(module.layer_norm.weight, self.config.adapter_config.layer_norm_init)
+
+
+class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, GenerationMixin):
+    """Eureka-Audio: text conditioned on text and audio.
+
+    Source: paper section 3.
+    """
+
+    def __init__(self, config: EurekaAudioConfig) -> None:
+        super().__init__(config)
+        self.audio_encoder = EurekaAudioEncoder(config.audio_config)
+        self.adapter = build_adapter(config.adapter_config)
+        self.language_model = Qwen3ForCausalLM(config.text_config)
+        self.post_init()
+        if config.audio_token_id is not None:
+            # A generated placeholder would stand for audio that nobody gave.
+            self.generation_config.suppress_tokens = [config.audio_token_id]
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.lm_head
+
+    def get_audio_features(
+        self, input_features: Tensor, feature_lengths: Tensor | None = None
+    ) -> AudioFeaturesOutput:
+        """Hear log-mel windows.
+
+        What lies past a window's own length is ignored, so a padded batch gives what its windows give alone.
+
+        Args:
+            input_features: `(A, M, F)`.
+            feature_lengths: `(A,)` mel frames that are real; `None` when every frame is.
+
+        Raises:
+            InvalidFeaturesError: features or lengths are unusable.
+        """
+        if feature_lengths is None:
+            feature_lengths = input_features.new_full(
+                input_features.shape[:1], input_features.shape[-1], dtype=torch.long
+            )
+        if self.config.pad_windows:
+            encoded = self.audio_encoder(self._pad_to_window(input_features, feature_lengths))
+        else:
+            encoded = self.audio_encoder(input_features, feature_lengths)
+        token_lengths = audio_token_lengths(feature_lengths)
+        adapted = self.adapter(encoded.last_hidden_state, token_lengths)
+        return AudioFeaturesOutput(adapted.audio_embeds, token_lengths, adapted.router_statistics)
+
+    def _pad_to_window(self, input_features: Tensor, feature_lengths: Tensor) -> Tensor:
+        """Make every window `(A, M, 3000)`, silent past its own length, as the released model hears it."""
+        self.audio_encoder.check_features(input_features, feature_lengths)
+        missing = self.audio_encoder.max_feature_length - input_features.shape[-1]
+        padded_AMF = nn.functional.pad(input_features, (0, missing))
+        positions_F = torch.arange(padded_AMF.shape[-1], device=padded_AMF.device)
+        silent_AF = positions_F >= feature_lengths.to(padded_AMF.device)[:, None]
+        return padded_AMF.masked_fill(silent_AF[:, None, :], SILENT_LOG_MEL)
+
+    def embed(
+        self, input_ids: Tensor, audio: AudioFeaturesOutput | None, *, start_of_text: bool = True
+    ) -> Tensor:
+        """Embed tokens `(B, T)` to `(B, T, D)`, with the audio in the place of its placeholders.
+
+        Args:
+            input_ids: `(B, T)`.
+            audio: what `get_audio_features` gave for the windows of all rows, in order.
+            start_of_text: whether the text starts here. Where it goes on from a cache and brings no audio, a placeholder is
+                a token like any other.
+
+        Raises:
+            PlaceholderMismatchError: placeholders and embeddings differ in some row.
+        """
+        inputs_embeds: Tensor = self.get_input_embeddings()(input_ids)
+        if audio is None and not start_of_text:
+            return inputs_embeds
+        is_audio_BT = input_ids == self.config.audio_token_id
+        check_placeholders(is_audio_BT, None if audio is None else audio.token_lengths)
+        if audio is None:
+            return inputs_embeds
+        audio_embeds = audio.audio_embeds.to(inputs_embeds.device, inputs_embeds.dtype)
+        return inputs_embeds.masked_scatter(is_audio_BT.unsqueeze(-1), audio_embeds)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        input_features: Tensor | None = None,
+        feature_lengths: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        return_logits: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> EurekaAudioOutput:
+        """Predict the next token at every position.
+
+        Args:
+            input_ids: `(B, T)`; each window is one unbroken run of `audio_token_id`.
+            input_features: `(A, M, F)` log-mel of all windows, row after row.
+            feature_lengths: `(A,)` mel frames that are real; `None` when every frame is.
+            attention_mask: `(B, T)`, 1 for tokens and 0 for padding on either side.
+            position_ids: `(B, T)`.
+            past_key_values: cache of the text before.
+            inputs_embeds: `(B, T, D)` in place of `input_ids`, the audio already in its place.
+            labels: `(B, T)` unshifted; -100 is not learnt.
+            use_cache: whether to fill and return the cache.
+            logits_to_keep: keep the last so many positions (0: all), or the positions given.
+            return_logits: whether to compute `logits`. By default they are left out while training with labels, where the
+                loss needs the head at the learnt positions only.
+            num_items_in_batch: predicted tokens of the whole batch this is a part of (the Trainer's gradient accumulation);
+                the loss is then this part's share of the batch's mean.
+            **kwargs: passed on to the language model.
+
+        Raises:
+            PlaceholderMismatchError: placeholders and audio differ in some row.
+            InvalidFeaturesError: features or lengths are unusable.
+        """
+        audio = None
+        if input_features is not None:
+            audio = self.get_audio_features(input_features, feature_lengths)
+        if inputs_embeds is None:
+            cached = past_key_values is not None and past_key_values.get_seq_length() > 0
+            inputs_embeds = self.embed(input_ids, audio, start_of_text=not cached)
+        elif audio is not None:
+            raise PlaceholderMismatchError(
+                "input_features: expected input_ids beside them, got inputs_embeds, in which no placeholder can be found; "
+                "pass input_ids, or place the audio with `embed` and pass no features"
+            )
+        decoded = self.language_model.model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        hidden_BTD = decoded.last_hidden_state
+        routing = None if audio is None else audio.router_statistics
+        output = EurekaAudioOutput(
+            past_key_values=decoded.past_key_values,
+            hidden_states=decoded.hidden_states,
+            attentions=decoded.attentions,
+            load_balancing_loss=None if routing is None else routing.load_balancing_loss,
+            router_statistics=routing,
+        )
+        if return_logits is None:
+            return_logits = labels is None or not self.training
+        if return_logits:
+            kept = slice_logits_to_keep(hidden_BTD, logits_to_keep)
+            output.logits = self.language_model.lm_head(kept)
+        if labels is not None:
+            self._add_losses(output, hidden_BTD, labels, num_items_in_batch)
+        return output
+
+    def _add_losses(
+        self,
+        output: EurekaAudioOutput,
+        hidden_BTD: Tensor,
+        labels: Tensor,
+        num_items_in_batch: Tensor | int | None,
+    ) -> None:
+        """Fill in Eq. 2 and Eq. 4. Labels are shifted here and nowhere else."""
+        targets_BT = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED_LABEL)
+        learnt_BT = targets_BT != IGNORED_LABEL
+        targets_P = targets_BT[learnt_BT].to(hidden_BTD.device)
+        logits_PV = self.language_model.lm_head(hidden_BTD[learnt_BT])
+        sum_of_losses = nn.functional.cross_entropy(logits_PV.float(), targets_P, reduction="sum")
+        output.ntp_loss = sum_of_losses / max(len(targets_P), 1)
+        output.loss = output.ntp_loss
+        if output.load_balancing_loss is not None:
+            coef = self.config.adapter_config.router_aux_loss_coef
+            output.loss = output.loss + coef * output.load_balancing_loss.to(output.loss.device)
+        if num_items_in_batch is not None:
+            # Eq. 4 as a whole takes this part's share, or lambda would grow with the number of parts.
+            output.loss = output.loss * (len(targets_P) / num_items_in_batch)
