@@ -25,7 +25,8 @@ __all__ = [
 
 AutoConfig.register("eureka_audio", EurekaAudioConfig, exist_ok=True)
 AutoConfig.register("eureka_audio_adapter", EurekaAudioAdapterConfig, exist_ok=True)
-# The classes transformers gives its own audio language models, and AutoModelForCausalLM, which the released model asks for.
+# The classes transformers gives its own audio language models, and AutoModelForCausalLM, which the
+# released model asks for.
 for auto_class in (
     AutoModel,
     AutoModelForCausalLM,

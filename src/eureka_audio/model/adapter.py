@@ -1,14 +1,15 @@
 """The adapter: encoder frames in, embeddings of the language model out.
 
-Four 50 Hz encoder frames are stacked into one 12.5 Hz audio token. A router sends each token to K of E experts, whose
-weighted sum is projected to the width of the language model and normalised:
+Four 50 Hz encoder frames are stacked into one 12.5 Hz audio token. A router sends each token to K
+of E experts, whose weighted sum is projected to the width of the language model and normalised:
 
-    y = LayerNorm( W_P ( sum over the chosen i of G(x)_i E_i(x) + sum over the shared s of E_s(x) ) )
+    y = LayerNorm( W_P ( sum over the chosen i of G(x)_i E_i(x) + sum over the shared s of E_s(x) )
+    )
 
 Source: paper section 3.2, Eq. 1 and Eq. 3.
 
-Unstated: what an expert is beyond "a lightweight feed-forward network with SiLU activation"; here two linear maps without
-bias around a SiLU. The router, W_P and the experts have no bias either.
+Unstated: what an expert is beyond "a lightweight feed-forward network with SiLU activation"; here
+two linear maps without bias around a SiLU. The router, W_P and the experts have no bias either.
 Departure: the released module is reported to hold an RMSNorm; the LayerNorm of Eq. 1 is built.
 """
 
@@ -17,15 +18,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import ModelOutput
 
 from eureka_audio.audio.clock import ENCODER_FRAMES_PER_AUDIO_TOKEN, ceil_div
 from eureka_audio.model.configuration import EurekaAudioAdapterConfig
 
 
-@dataclass
-class RouterStatistics(ModelOutput):
-    """What the router decided for N audio tokens, E experts and K choices; a result, never a side effect.
+@dataclass(frozen=True)
+class RouterStatistics:
+    """What the router decided for N audio tokens, E experts and K choices.
 
     Attributes:
         router_logits: `(N, E)` float32.
@@ -34,20 +34,21 @@ class RouterStatistics(ModelOutput):
         topk_expert_ids: `(N, K)` the chosen experts, best first.
         tokens_per_expert: `(E,)` how many tokens each expert received; sums to N K.
         load_balancing_loss: scalar, Eq. 3; carries the gradient.
-        entropy: scalar, mean entropy of a token's `router_probs` in nats; at most log E, near 0 when the router is certain.
+        entropy: scalar, mean entropy of a token's `router_probs` in nats; at most log E, near 0
+            when the router is certain.
     """
 
-    router_logits: Tensor | None = None
-    router_probs: Tensor | None = None
-    topk_weights: Tensor | None = None
-    topk_expert_ids: Tensor | None = None
-    tokens_per_expert: Tensor | None = None
-    load_balancing_loss: Tensor | None = None
-    entropy: Tensor | None = None
+    router_logits: Tensor
+    router_probs: Tensor
+    topk_weights: Tensor
+    topk_expert_ids: Tensor
+    tokens_per_expert: Tensor
+    load_balancing_loss: Tensor
+    entropy: Tensor
 
 
-@dataclass
-class AdapterOutput(ModelOutput):
+@dataclass(frozen=True)
+class AdapterOutput:
     """Embeddings of the real audio tokens of all windows, in order.
 
     Attributes:
@@ -55,8 +56,8 @@ class AdapterOutput(ModelOutput):
         router_statistics: what the router decided; `None` for the dense adapter.
     """
 
-    audio_embeds: Tensor | None = None
-    router_statistics: RouterStatistics | None = None
+    audio_embeds: Tensor
+    router_statistics: RouterStatistics | None
 
 
 def count_tokens_per_expert(topk_expert_ids: Tensor, num_experts: int) -> Tensor:
@@ -66,12 +67,14 @@ def count_tokens_per_expert(topk_expert_ids: Tensor, num_experts: int) -> Tensor
 
 
 def load_balancing_loss(router_probs: Tensor, topk_expert_ids: Tensor) -> Tensor:
-    """Eq. 3: E times the sum over experts of (mean routing probability) x (fraction of routed tokens).
+    """Eq. 3: E times the sum over experts of mean probability times share of the routed tokens.
 
-    It is 1 when both are uniform and E when everything goes to one expert with certainty; without tokens it is 0.
+    It is 1 when both are uniform and E when everything goes to one expert with certainty; without
+    tokens it is 0.
 
-    Unstated: whether the fraction f-bar sums to 1 or to K. Here it sums to 1 (each of the N K assignments counts 1 / N K), so
-    that the loss of a balanced router, and with it the meaning of lambda, does not depend on K.
+    Unstated: whether the fraction f-bar sums to 1 or to K. Here it sums to 1 (each of the N K
+    assignments counts 1 / N K), so that the loss of a balanced router, and with it the meaning of
+    lambda, does not depend on K.
 
     Args:
         router_probs: `(N, E)`, softmax over all experts; carries the gradient.
@@ -122,7 +125,7 @@ def _grouped_mm_takes(input: Tensor, weight: Tensor) -> bool:
 
 
 class Router(nn.Module):
-    """Chooses K of E experts for each audio token. Always computes in float32, also under autocast."""
+    """Chooses K of E experts for each audio token, always in float32."""
 
     def __init__(self, config: EurekaAudioAdapterConfig) -> None:
         super().__init__()
@@ -150,7 +153,7 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """E feed-forward networks kept as two stacked weights, each computed for the tokens routed to it only."""
+    """E feed-forward networks as two stacked weights, computed only for the tokens sent to them."""
 
     def __init__(self, config: EurekaAudioAdapterConfig, output_size: int) -> None:
         super().__init__()
@@ -238,7 +241,7 @@ class EurekaAudioAdapter(AudioAdapter):
 
 
 class DenseAdapter(AudioAdapter):
-    """The baseline the paper argues against: one feed-forward network with as many active parameters."""
+    """The baseline the paper argues against: one network of as many active parameters."""
 
     def __init__(self, config: EurekaAudioAdapterConfig) -> None:
         super().__init__(config)
@@ -256,7 +259,7 @@ def build_adapter(config: EurekaAudioAdapterConfig) -> AudioAdapter:
 
 
 def stack_frames(audio_features: Tensor) -> Tensor:
-    """Join every four frames of `(A, L, C)` into one token of `(A, U, 4 C)`, zeros filling the last."""
+    """Join every four frames of `(A, L, C)` into a token, `(A, U, 4 C)`, filling with zeros."""
     num_frames = audio_features.shape[1]
     num_tokens = ceil_div(num_frames, ENCODER_FRAMES_PER_AUDIO_TOKEN)
     missing = num_tokens * ENCODER_FRAMES_PER_AUDIO_TOKEN - num_frames

@@ -1,6 +1,7 @@
 """What shapes a model: audio encoder, adapter, language model, and how audio is placed in text.
 
-Encoder and decoder are configured by transformers' own `WhisperConfig` and `Qwen3Config`; what is ours is the adapter.
+Encoder and decoder are configured by transformers' own `WhisperConfig` and `Qwen3Config`; what is
+ours is the adapter.
 """
 
 from typing import Any, ClassVar
@@ -19,8 +20,10 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
     """The adapter between encoder and language model.
 
     Attributes:
-        adapter_type: `"moe"`, the paper's sparse mixture, or `"dense"`, the baseline of equal active parameters.
-        input_size: width of a stacked audio token, four times the encoder's; filled in by `EurekaAudioConfig`.
+        adapter_type: `"moe"`, the paper's sparse mixture, or `"dense"`, the baseline of equal
+            active parameters.
+        input_size: width of a stacked audio token, four times the encoder's; filled in by
+            `EurekaAudioConfig`.
         output_size: width of the language model; filled in by `EurekaAudioConfig`.
         num_experts: routed experts, E.
         num_experts_per_tok: experts each audio token is sent to, K.
@@ -31,9 +34,9 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
         router_aux_loss_coef: lambda of Eq. 4.
         layer_norm_init: the gain the last LayerNorm starts from.
 
-    Unstated: E, K, I, shared experts and lambda. The defaults are two of eight experts, none shared, lambda 0.01. The paper
-    writes "sparse softmax routing", read here as a softmax over the chosen K (`norm_topk_prob`), which equals a softmax over
-    all E scaled to sum to one over the K.
+    Unstated: E, K, I, shared experts and lambda. The defaults are two of eight experts, none
+    shared, lambda 0.01. The paper writes "sparse softmax routing", read here as a softmax over the
+    chosen K (`norm_topk_prob`), which equals a softmax over all E scaled to sum to one over the K.
 
     Source: paper section 3.2, Eq. 1, 3 and 4.
     """
@@ -59,8 +62,8 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.adapter_type not in ADAPTER_TYPES:
             raise ConfigError(
-                f"adapter_config.adapter_type: expected one of {', '.join(ADAPTER_TYPES)}, got {self.adapter_type!r}; "
-                "choose one of them"
+                f"adapter_config.adapter_type: expected one of {', '.join(ADAPTER_TYPES)}, "
+                f"got {self.adapter_type!r}; choose one of them"
             )
         if not 1 <= self.num_experts_per_tok <= self.num_experts:
             raise ConfigError(
@@ -69,8 +72,8 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
             )
         if self.num_shared_experts < 0 or self.expert_intermediate_size < 1:
             raise ConfigError(
-                "adapter_config: expected num_shared_experts >= 0 and expert_intermediate_size >= 1, got "
-                f"{self.num_shared_experts} and {self.expert_intermediate_size}; correct the one that is off"
+                "adapter_config: expected num_shared_experts >= 0, expert_intermediate_size >= 1, got "
+                f"{self.num_shared_experts} and {self.expert_intermediate_size}; correct them"
             )
 
 
@@ -82,11 +85,12 @@ class EurekaAudioConfig(PreTrainedConfig):
         audio_config: transformers' `WhisperConfig`; only its encoder is built.
         text_config: transformers' `Qwen3Config`; its `tie_word_embeddings` rules the output head.
         adapter_config: the adapter between the two.
-        audio_token_id: the placeholder, one per audio token, that an audio embedding takes the place of.
+        audio_token_id: the placeholder, one per audio token, that an audio embedding takes the
+            place of.
         audio_start_token_id: opens a window of placeholders.
         audio_end_token_id: closes it, so that neighbouring windows stay apart.
-        pad_windows: `True` encodes every window as 30 s, the rest being silence, as the released model does; `False` lets a
-            window cost what it lasts.
+        pad_windows: `True` encodes every window as 30 s, the rest being silence, as the released
+            model does; `False` lets a window cost what it lasts.
         initializer_range: standard deviation of fresh weights that belong to no sub-model.
 
     Source: paper section 3.1, Figure 2.
@@ -105,9 +109,9 @@ class EurekaAudioConfig(PreTrainedConfig):
         "router_statistics",
     ]
 
-    audio_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
-    adapter_config: dict[str, Any] | PreTrainedConfig | None = None
+    audio_config: Any = None
+    text_config: Any = None
+    adapter_config: Any = None
     audio_token_id: int | None = None
     audio_start_token_id: int | None = None
     audio_end_token_id: int | None = None
@@ -120,11 +124,11 @@ class EurekaAudioConfig(PreTrainedConfig):
         self._bind_adapter("output_size", self.text_config.hidden_size)
 
     def _bind_adapter(self, name: str, width: int) -> None:
-        """Give the adapter a width that its neighbours decide, or refuse one that contradicts them."""
+        """Give the adapter a width its neighbours decide; refuse one that contradicts them."""
         given = getattr(self.adapter_config, name)
         if given not in (0, width):
             raise ConfigError(
-                f"adapter_config.{name}: expected {width}, which audio_config and text_config imply, got {given}; "
-                "leave it out and it is filled in"
+                f"adapter_config.{name}: expected {width}, as audio_config and text_config imply, got "
+                f"{given}; leave it out and it is filled in"
             )
         setattr(self.adapter_config, name, width)

@@ -1,7 +1,7 @@
 """Whisper's audio encoder for windows that cost what they last.
 
-The modules and weights are transformers' own `WhisperEncoder`; only the forward is ours, because Whisper's insists on 30 s
-and ignores padding.
+The modules and weights are transformers' own `WhisperEncoder`; only the forward is ours, because
+Whisper's insists on 30 s and ignores padding.
 """
 
 from typing import Any, cast
@@ -17,20 +17,21 @@ from eureka_audio.errors import InvalidFeaturesError
 
 
 def encoder_frame_lengths(feature_lengths: Tensor) -> Tensor:
-    """Encoder frames `(A,)` of each window, from its mel frames `(A,)`; the clock's arithmetic, on a tensor."""
+    """Encoder frames `(A,)` of windows of mel frames `(A,)`: the clock, on a tensor."""
     return cast(Tensor, clock.num_encoder_frames(cast(int, feature_lengths)))
 
 
 def audio_token_lengths(feature_lengths: Tensor) -> Tensor:
-    """Audio tokens `(A,)` of each window, from its mel frames `(A,)`; the clock's arithmetic, on a tensor."""
+    """Audio tokens `(A,)` of windows of mel frames `(A,)`: the clock, on a tensor."""
     return cast(Tensor, clock.num_audio_tokens(cast(int, feature_lengths)))
 
 
 class EurekaAudioEncoder(WhisperEncoder):
     """Whisper's encoder, equal to it on full windows and independent of padding on shorter ones.
 
-    Three places could let padding leak into a short window, and each is closed: the border of each convolution (zeroed, as
-    the convolution's own padding would be), attention (padded keys are masked), and the frames after the end (zeroed).
+    Three places could let padding leak into a short window, and each is closed: the border of each
+    convolution (zeroed, as the convolution's own padding would be), attention (padded keys are
+    masked), and the frames after the end (zeroed).
     """
 
     @property
@@ -52,11 +53,12 @@ class EurekaAudioEncoder(WhisperEncoder):
             **kwargs: passed on to the attention of each layer.
 
         Returns:
-            `last_hidden_state` of shape `(A, L, C)`, L = ceil(F / 2); frames past a window's own length are zero.
+            `last_hidden_state` of shape `(A, L, C)`, L = ceil(F / 2); frames past a window's own
+            length are zero.
 
         Raises:
-            InvalidFeaturesError: the features are not `(A, M, F)`, a window is longer than the encoder's positions, or a
-                length lies outside the features.
+            InvalidFeaturesError: the features are not `(A, M, F)`, a window is longer than the
+                encoder's positions, or a length lies outside the features.
         """
         self.check_features(input_features, feature_lengths)
         input_features = input_features.to(self.conv1.weight.dtype)
@@ -89,8 +91,8 @@ class EurekaAudioEncoder(WhisperEncoder):
         shape = tuple(input_features.shape)
         if len(shape) != 3 or shape[1] != num_bins or not 1 <= shape[2] <= longest:
             raise InvalidFeaturesError(
-                f"input_features: expected (windows, {num_bins}, frames) with 1 to {longest} frames, got {shape}; "
-                "cut longer audio into windows and use this model's own processor"
+                f"input_features: expected (windows, {num_bins}, frames) of 1 to {longest} frames, got "
+                f"{shape}; cut longer audio into windows and use this model's own processor"
             )
         if feature_lengths is None:
             return
@@ -103,11 +105,11 @@ class EurekaAudioEncoder(WhisperEncoder):
         if bool(wrong.any()):
             window = int(wrong.nonzero()[0, 0])
             raise InvalidFeaturesError(
-                f"feature_lengths: expected 1 to {shape[2]} mel frames, got {int(feature_lengths[window])} for window "
-                f"{window}; leave empty windows out"
+                f"feature_lengths: expected 1 to {shape[2]} mel frames, got "
+                f"{int(feature_lengths[window])} for window {window}; leave empty windows out"
             )
 
 
 def _zero_outside(hidden: Tensor, mask: Tensor | None, time_axis: int) -> Tensor:
-    """Zero what lies outside a `(A, time)` mask, in a tensor `(A, ., .)` whose time is the given axis."""
+    """Zero what lies outside a `(A, time)` mask, in a tensor `(A, ., .)` with time on an axis."""
     return hidden if mask is None else hidden.masked_fill(~mask.unsqueeze(3 - time_axis), 0.0)

@@ -1,9 +1,11 @@
 """The model: Whisper's encoder hears, the adapter translates, Qwen3 answers.
 
-    input_features (A, M, F) -> encoder (A, L, C) -> adapter (N, D) -> placed at the placeholders of (B, T, D) -> logits
+    input_features (A, M, F) -> encoder (A, L, C) -> adapter (N, D) -> placed at the placeholders of
+    (B, T, D) -> logits
 
-The language model is a whole `Qwen3ForCausalLM`: its head stays tied to its embedding by its own configuration, its weights
-keep the names Qwen3 gave them, and it can be taken out and used as the plain text model it is.
+The language model is a whole `Qwen3ForCausalLM`: its head stays tied to its embedding by its own
+configuration, its weights keep the names Qwen3 gave them, and it can be taken out and used as the
+plain text model it is.
 
 Source: paper section 3.
 """
@@ -18,7 +20,7 @@ from transformers import initialization as init
 from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils import ModelOutput, can_return_tuple
 
-from eureka_audio.errors import PlaceholderMismatchError
+from eureka_audio.errors import ConfigError, PlaceholderMismatchError
 from eureka_audio.model.adapter import (
     AudioAdapter,
     Experts,
@@ -34,8 +36,8 @@ IGNORED_LABEL = -100
 SILENT_LOG_MEL = -1.5  # what Whisper's log-mel gives for no energy at all: (log10(1e-10) + 4) / 4
 
 
-@dataclass
-class AudioFeaturesOutput(ModelOutput):
+@dataclass(frozen=True)
+class AudioFeaturesOutput:
     """Audio embeddings of all windows.
 
     Attributes:
@@ -44,9 +46,9 @@ class AudioFeaturesOutput(ModelOutput):
         router_statistics: what the router decided; `None` for the dense adapter.
     """
 
-    audio_embeds: Tensor | None = None
-    token_lengths: Tensor | None = None
-    router_statistics: RouterStatistics | None = None
+    audio_embeds: Tensor
+    token_lengths: Tensor
+    router_statistics: RouterStatistics | None
 
 
 @dataclass
@@ -54,7 +56,8 @@ class EurekaAudioOutput(ModelOutput):
     """What a forward gives.
 
     Attributes:
-        loss: scalar, Eq. 4: `ntp_loss + router_aux_loss_coef * load_balancing_loss`; only with labels.
+        loss: scalar, Eq. 4: `ntp_loss + router_aux_loss_coef * load_balancing_loss`; only with
+            labels.
         ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
         load_balancing_loss: scalar, Eq. 3; only with audio and a router.
         logits: `(B, T, V)`, or fewer positions (`logits_to_keep`), or `None` (`return_logits`).
@@ -130,7 +133,8 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
     ) -> AudioFeaturesOutput:
         """Hear log-mel windows.
 
-        What lies past a window's own length is ignored, so a padded batch gives what its windows give alone.
+        What lies past a window's own length is ignored, so a padded batch gives what its windows
+        give alone.
 
         Args:
             input_features: `(A, M, F)`.
@@ -152,7 +156,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         return AudioFeaturesOutput(adapted.audio_embeds, token_lengths, adapted.router_statistics)
 
     def _pad_to_window(self, input_features: Tensor, feature_lengths: Tensor) -> Tensor:
-        """Make every window `(A, M, 3000)`, silent past its own length, as the released model hears it."""
+        """Make every window `(A, M, 3000)`, silent past its own length, as the release hears it."""
         self.audio_encoder.check_features(input_features, feature_lengths)
         missing = self.audio_encoder.max_feature_length - input_features.shape[-1]
         padded_AMF = nn.functional.pad(input_features, (0, missing))
@@ -168,8 +172,8 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         Args:
             input_ids: `(B, T)`.
             audio: what `get_audio_features` gave for the windows of all rows, in order.
-            start_of_text: whether the text starts here. Where it goes on from a cache and brings no audio, a placeholder is
-                a token like any other.
+            start_of_text: whether the text starts here. Where it goes on from a cache and brings no
+                audio, a placeholder is a token like any other.
 
         Raises:
             PlaceholderMismatchError: placeholders and embeddings differ in some row.
@@ -177,14 +181,15 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         inputs_embeds: Tensor = self.get_input_embeddings()(input_ids)
         if audio is None and not start_of_text:
             return inputs_embeds
-        is_audio_BT = input_ids == self.config.audio_token_id
+        audio_token_id = self.config.audio_token_id
+        is_audio_BT = torch.eq(input_ids, -1 if audio_token_id is None else audio_token_id)
         check_placeholders(is_audio_BT, None if audio is None else audio.token_lengths)
         if audio is None:
             return inputs_embeds
         audio_embeds = audio.audio_embeds.to(inputs_embeds.device, inputs_embeds.dtype)
         return inputs_embeds.masked_scatter(is_audio_BT.unsqueeze(-1), audio_embeds)
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -214,10 +219,10 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             labels: `(B, T)` unshifted; -100 is not learnt.
             use_cache: whether to fill and return the cache.
             logits_to_keep: keep the last so many positions (0: all), or the positions given.
-            return_logits: whether to compute `logits`. By default they are left out while training with labels, where the
-                loss needs the head at the learnt positions only.
-            num_items_in_batch: predicted tokens of the whole batch this is a part of (the Trainer's gradient accumulation);
-                the loss is then this part's share of the batch's mean.
+            return_logits: whether to compute `logits`. By default they are left out while training
+                with labels, where the loss needs the head at the learnt positions only.
+            num_items_in_batch: predicted tokens of the whole batch this is a part of (the Trainer's
+                gradient accumulation); the loss is then this part's share of the batch's mean.
             **kwargs: passed on to the language model.
 
         Raises:
@@ -227,13 +232,13 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         audio = None
         if input_features is not None:
             audio = self.get_audio_features(input_features, feature_lengths)
-        if inputs_embeds is None:
+        if inputs_embeds is None and input_ids is not None:
             cached = past_key_values is not None and past_key_values.get_seq_length() > 0
             inputs_embeds = self.embed(input_ids, audio, start_of_text=not cached)
         elif audio is not None:
             raise PlaceholderMismatchError(
-                "input_features: expected input_ids beside them, got inputs_embeds, in which no placeholder can be found; "
-                "pass input_ids, or place the audio with `embed` and pass no features"
+                "input_features: expected input_ids alone beside them, got inputs_embeds, in which "
+                "no placeholder can be found; place the audio with `embed` and pass no features"
             )
         decoded = self.language_model.model(
             inputs_embeds=inputs_embeds,
@@ -261,6 +266,44 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             self._add_losses(output, hidden_BTD, labels, num_items_in_batch)
         return output
 
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, feature_lengths: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Give audio to the prefill only; from then on it lives in the cache."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        if inputs.get("input_features") is not None:
+            inputs["feature_lengths"] = feature_lengths
+        return inputs
+
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Repeat rows for beams and samples; audio is heard once and repeated as embeddings.
+
+        Windows are flattened over rows, so they cannot be repeated like rows.
+
+        Raises:
+            ConfigError: several sequences for one audio without a cache.
+        """
+        features = model_kwargs.get("input_features")
+        if expand_size > 1 and input_ids is not None and features is not None:
+            if not model_kwargs.get("use_cache", True):
+                raise ConfigError(
+                    f"generate: expected use_cache=True for {expand_size} sequences of one audio, "
+                    "got use_cache=False; leave it on, or ask for one sequence"
+                )
+            del model_kwargs["input_features"]
+            audio = self.get_audio_features(features, model_kwargs.pop("feature_lengths", None))
+            model_kwargs["inputs_embeds"] = self.embed(input_ids, audio)
+        expanded: tuple[Tensor | None, dict[str, Any]] = super()._expand_inputs_for_generation(
+            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        )
+        return expanded
+
     def _add_losses(
         self,
         output: EurekaAudioOutput,
@@ -280,5 +323,6 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             coef = self.config.adapter_config.router_aux_loss_coef
             output.loss = output.loss + coef * output.load_balancing_loss.to(output.loss.device)
         if num_items_in_batch is not None:
-            # Eq. 4 as a whole takes this part's share, or lambda would grow with the number of parts.
+            # Eq. 4 as a whole takes this part's share, or lambda would grow with the number of
+            # parts.
             output.loss = output.loss * (len(targets_P) / num_items_in_batch)

@@ -1,7 +1,8 @@
 """Placeholders against embeddings, row by row.
 
-Scattering embeddings into placeholders succeeds whenever the totals agree; then one row with too many and one with too few
-shift the audio of every row between them, silently. So runs, windows and lengths are compared one by one.
+Scattering embeddings into placeholders succeeds whenever the totals agree; then one row with too
+many and one with too few shift the audio of every row between them, silently. So runs, windows and
+lengths are compared one by one.
 """
 
 import torch
@@ -37,7 +38,8 @@ def check_placeholders(is_audio_BT: Tensor, token_lengths: Tensor | None) -> Non
         token_lengths: `(A,)` audio tokens of each window, row after row; `None` without audio.
 
     Raises:
-        PlaceholderMismatchError: names the first row that is off, what it should hold and what it holds.
+        PlaceholderMismatchError: names the first row that is off, what it should hold and what it
+            holds.
     """
     rows_R, lengths_R = run_lengths(is_audio_BT)
     if token_lengths is None:
@@ -49,14 +51,14 @@ def check_placeholders(is_audio_BT: Tensor, token_lengths: Tensor | None) -> Non
         if window >= len(expected) or length != expected[window]:
             tokens = f"{expected[window]} audio tokens" if window < len(expected) else "no audio"
             raise PlaceholderMismatchError(
-                f"audio placeholders of row {row}: expected {tokens} (window {window} of {len(expected)}), got a run of "
-                f"{length}; {_REMEDY}"
+                f"audio placeholders of row {row}: expected {tokens} (window {window} of "
+                f"{len(expected)}), got a run of {length}; {_REMEDY}"
             )
     runs_per_row = [rows.count(row) for row in range(len(is_audio_BT))]
     row = min(range(len(runs_per_row)), key=runs_per_row.__getitem__)
     raise PlaceholderMismatchError(
-        f"audio placeholders of {len(runs_per_row)} rows: expected {len(expected)} windows, got {len(found)} runs, by row "
-        f"{runs_per_row} (row {row} has the fewest); {_REMEDY}"
+        f"audio placeholders of {len(runs_per_row)} rows: expected {len(expected)} windows, "
+        f"got {len(found)} runs, by row {runs_per_row} (row {row} has the fewest); {_REMEDY}"
     )
 
 

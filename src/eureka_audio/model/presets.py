@@ -8,9 +8,9 @@ from eureka_audio.errors import ConfigError
 from eureka_audio.model.configuration import EurekaAudioConfig
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Whisper-large-v3's encoder and Qwen3-1.7B, the start of the paper (section 3.1) and the shapes of the release.
-    # Unstated: experts and their width. Eight plus one shared of width 4096 bring the whole to the 5.25 GB (bf16) reported
-    # of the release; its real split is unknown.
+    # Whisper-large-v3's encoder and Qwen3-1.7B, the start of the paper (section 3.1) and the shapes
+    # of the release. Unstated: experts and their width. Eight plus one shared of width 4096 bring
+    # the whole to the 5.25 GB (bf16) reported of the release; its real split is unknown.
     "eureka-audio-1.7b": {
         "pad_windows": True,
         "audio_config": {
@@ -79,7 +79,8 @@ def preset(name: str, **overrides: Any) -> EurekaAudioConfig:
 
     Args:
         name: a key of `PRESETS`.
-        **overrides: fields of `EurekaAudioConfig`; a dict given for a sub-configuration replaces the fields it names.
+        **overrides: fields of `EurekaAudioConfig`; a dict given for a sub-configuration replaces
+            the fields it names.
 
     Raises:
         ConfigError: no such preset, or a field that no configuration has.
@@ -103,7 +104,8 @@ def preset(name: str, **overrides: Any) -> EurekaAudioConfig:
             for sub_key in value:
                 if sub_key not in known_of_key:
                     raise ConfigError(
-                        f"preset {name}: no field {key}.{sub_key!r}{_nearest(sub_key, known_of_key)}"
+                        f"preset {name}: no field {key}.{sub_key!r}"
+                        f"{_nearest(sub_key, known_of_key)}"
                     )
             value = {**settings.get(key, {}), **value}
         settings[key] = value
