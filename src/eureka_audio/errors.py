@@ -68,5 +68,9 @@ class TrainingError(EurekaAudioError):
     """Training cannot go on (for example a loss that is not finite)."""
 
 
+class EvaluationError(EurekaAudioError):
+    """An evaluation cannot be made as asked: an unknown benchmark or rule, a row that lacks what its rule needs."""
+
+
 class MissingDependencyError(EurekaAudioError):
     """An optional package or system program is needed; the message says how to install it."""
