@@ -1,13 +1,13 @@
 """Manifests: records as JSON lines on disk.
 
-One record per line, UTF-8. Reading is lazy and validates each line; writing is atomic, so a reader never meets half a
-manifest.
+One record per line, UTF-8. Reading is lazy and validates each line; writing is atomic, so a reader
+never meets half a manifest.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -22,12 +22,14 @@ def read_manifest(path: str | Path, record_type: type[R]) -> Iterator[R]:
     """Read the records of a manifest one by one; blank lines are passed over.
 
     Raises:
-        ManifestError: the file is missing, or a line is not a valid ``record_type``; the message names ``path:line``.
+        ManifestError: the file is missing, or a line is not a valid ``record_type``; the message
+            names ``path:line``.
     """
     path = Path(path)
     if not path.is_file():
         raise ManifestError(
-            f"expected a manifest of {record_type.__name__} records, found no file at {path}; check the path"
+            f"expected a manifest of {record_type.__name__} records, found no file at "
+            f"{path}; check the path"
         )
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
@@ -45,8 +47,8 @@ def _describe(path: Path, number: int, record_type: type[Record], error: Validat
     field = ".".join(str(part) for part in first["loc"]) or "the line"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return (
-        f"{path}:{number}: expected a {record_type.__name__} as JSON, but {field}: {first['msg']}{more}; "
-        "correct or remove this line"
+        f"{path}:{number}: expected a {record_type.__name__} as JSON, but {field}: {first['msg']}"
+        f"{more}; correct or remove this line"
     )
 
 
@@ -56,16 +58,17 @@ def write_manifest(path: str | Path, records: Iterable[Record]) -> int:
     Fields that hold their default are left out, which keeps lines short and reads back the same.
     """
     count = 0
-    with atomic_write(path, binary=True) as stream:
+    with atomic_write(path) as stream:
         for record in records:
-            line = record.model_dump_json(exclude_defaults=True) + "\n"
-            stream.write(line.encode())  # type: ignore[call-overload]
+            print(record.model_dump_json(exclude_defaults=True), file=cast("IO[str]", stream))
             count += 1
     return count
 
 
 def manifest_fingerprint(path: str | Path) -> str:
-    """SHA-256 of the manifest's bytes, as hexadecimal: two runs that print the same one read the same records."""
+    """SHA-256 of the manifest's bytes, as hexadecimal: two runs that print the same one read the
+    same records.
+    """
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

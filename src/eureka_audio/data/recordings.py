@@ -1,15 +1,16 @@
 """The real recordings the project trains and tests on, as `AudioClip` rows.
 
-A pack of recordings is a folder of datasets, each with ``manifest.jsonl`` and ``audio/``. Each dataset states what it knows
-in its own words; this module says once, per dataset, what of it becomes transcript, speaker or event.
+A pack of recordings is a folder of datasets, each with ``manifest.jsonl`` and ``audio/``. Each
+dataset states what it knows in its own words; this module says once, per dataset, what of it
+becomes transcript, speaker or event.
 
-    fsdd, speechocean762, real_sentences   speech: transcript, speaker; the events stay unknown (a clip may hold noises)
-    esc10                                  one sound event per clip
-    philharmonia                           one instrument event per clip
-    music_and_sounds                       one event per clip: music, an instrument, an animal
+    fsdd, speechocean762, real_sentences   speech: transcript, speaker; the events stay unknown (a
+    clip may hold noises) esc10                                  one sound event per clip
+    philharmonia                           one instrument event per clip music_and_sounds
+    one event per clip: music, an instrument, an animal
 
-Labels keep close to what anyone would say on hearing the clip; all instruments of the percussion family are
-``percussion``.
+Labels keep close to what anyone would say on hearing the clip; all instruments of the percussion
+family are ``percussion``.
 """
 
 import json
@@ -22,7 +23,8 @@ from eureka_audio.records import AudioClip, AudioEvent, Speaker, Split
 
 EventKind = Literal["speech", "sound", "instrument", "music"]
 
-# Datasets that training may use. Emotional speech without a formal licence (emodb) is not among them, on purpose.
+# Datasets that training may use. Emotional speech without a formal licence (emodb) is not among
+# them, on purpose.
 DATASETS = ("fsdd", "esc10", "speechocean762", "philharmonia", "music_and_sounds", "real_sentences")
 
 ESC10_LABELS = {
@@ -38,7 +40,8 @@ ESC10_LABELS = {
     "chainsaw": "chainsaw",
 }
 
-# Parts of music_and_sounds' descriptions that decide the event, first match wins: (found in, kind, label).
+# Parts of music_and_sounds' descriptions that decide the event, first match wins: (found in, kind,
+# label).
 MUSIC_LABELS: tuple[tuple[str, EventKind, str], ...] = (
     ("folk song", "music", "folk song with vocals"),
     ("orchestra", "music", "orchestral music"),
@@ -57,17 +60,20 @@ MUSIC_LABELS: tuple[tuple[str, EventKind, str], ...] = (
 
 
 def recordings(root: str | Path, split: Split | None = None) -> list[AudioClip]:
-    """All recordings of a pack (or of one split), with absolute paths; a dataset the pack lacks is passed over.
+    """All recordings of a pack (or of one split), with absolute paths; a dataset the pack lacks is
+    passed over.
 
     Raises:
-        ManifestError: ``root`` holds none of the datasets, or a line of one is malformed (``path:line``).
+        ManifestError: ``root`` holds none of the datasets, or a line of one is malformed
+            (``path:line``).
     """
     root = Path(root).resolve()
     present = [name for name in DATASETS if (root / name / "manifest.jsonl").is_file()]
+    known = ", ".join(DATASETS)
     if not present:
         raise ManifestError(
-            f"expected a folder with at least one of {', '.join(DATASETS)} (each with manifest.jsonl), found none in "
-            f"{root}; point to the pack of recordings"
+            f"expected a folder with some of {known} (each with manifest.jsonl), "
+            f"found none in {root}; point to the pack of recordings"
         )
     clips = [clip for name in present for clip in read_dataset(root / name)]
     return [clip for clip in clips if split is None or clip.split == split]
@@ -81,15 +87,17 @@ def read_dataset(folder: Path) -> list[AudioClip]:
     """
     name, manifest = folder.name, folder / "manifest.jsonl"
     if name not in DATASETS:
-        raise ManifestError(f"expected one of {', '.join(DATASETS)}, got the dataset {name!r} at {folder}")
+        raise ManifestError(
+            f"expected one of {', '.join(DATASETS)}, got the dataset {name!r} at {folder}"
+        )
     clips = []
     for number, line in enumerate(manifest.read_bytes().splitlines(), start=1):
         try:
             clips.append(_clip(folder, cast("dict[str, Any]", json.loads(line))))
         except (ValueError, KeyError, TypeError) as error:  # pydantic's error is a ValueError
             raise ManifestError(
-                f"{manifest}:{number}: expected a row of {name}, got one that cannot be read ({error!r}); "
-                "fetch the dataset again"
+                f"{manifest}:{number}: expected a row of {name}, got one that cannot be "
+                f"read ({error!r}); fetch the dataset again"
             ) from error
     return clips
 

@@ -1,16 +1,18 @@
 """What the synthetic voices say: sentences from free texts, and from a small grammar of our own.
 
-Every sentence is given to the engines and kept as transcript in the same form: lower-case words, ASCII letters and
-apostrophes, numbers spelled out. A sentence that would need guessing (digits, abbreviations, other alphabets) is left out,
-so the transcript is what is heard.
+Every sentence is given to the engines and kept as transcript in the same form: lower-case words,
+ASCII letters and apostrophes, numbers spelled out. A sentence that would need guessing (digits,
+abbreviations, other alphabets) is left out, so the transcript is what is heard.
 
 The texts are read from where Debian installs them:
 
-    WordNet's example sentences   package ``wordnet-base``      WordNet 3.0 licence (free use, notice kept)
-    King James Bible              package ``bible-kjv-text``    copyright expired (Crown patent inside the UK)
-    The Devil's Dictionary        package ``dict-devil``        public domain
+    WordNet's example sentences   package ``wordnet-base``      WordNet 3.0 licence (free use,
+    notice kept) King James Bible              package ``bible-kjv-text``    copyright expired
+    (Crown patent inside the UK) The Devil's Dictionary        package ``dict-devil``        public
+    domain
 
-Unstated: the paper names no synthetic corpus; this one exists because free recorded speech is scarce.
+Unstated: the paper names no synthetic corpus; this one exists because free recorded speech is
+scarce.
 """
 
 import gzip
@@ -28,11 +30,14 @@ WORDNET = Path("/usr/share/wordnet")
 DEVIL = Path("/usr/share/dictd/devil.dict.dz")
 MIN_WORDS, MAX_WORDS = 2, 14
 
-# Words no demonstration should say aloud; a sentence that holds one is left out.
+# A sentence with one of these is left out: coarse, or a word old texts use to demean people.
 UNSUITABLE = frozenset(
-    "bastard bitch bitches cock crap cunt damn damned dick fag faggot fuck fucked fucking goddam goddamn hell jew jews "
-    "kike nazi negro negroes nigger niggers penis piss pissed porn prostitute rape raped rapist screw sex sexual sexually "
-    "shit slut suicide tits whore whores vagina".split()
+    """
+    bastard bitch bitches cock crap cunt damn damned dick fag faggot fuck fucked fucking goddam
+    goddamn hell jew jews kike nazi negro negroes nigger niggers penis piss pissed porn
+    prostitute rape raped rapist screw sex sexual sexually shit slut suicide tits vagina whore
+    whores
+    """.split()  # noqa: SIM905
 )
 
 
@@ -55,7 +60,9 @@ def spoken_words(text: str) -> str | None:
         True
     """
     text = text.replace("\u2019", "'").strip()
-    if not text.isascii() or re.search(r"[0-9@#$%&*/+=<>\[\]{}_|\\^`~]|\w\.\w|\b(?:Mr|Mrs|Dr|St|etc|vs)\b", text):
+    if not text.isascii() or re.search(
+        r"[0-9@#$%&*/+=<>\[\]{}_|\\^`~]|\w\.\w|\b(?:Mr|Mrs|Dr|St|etc|vs)\b", text
+    ):
         return None
     if re.search(r"\b[A-Z]{2,}\b", text):
         return None
@@ -69,7 +76,11 @@ def spoken_words(text: str) -> str | None:
 def wordnet_examples(folder: Path = WORDNET) -> Iterator[str]:
     """The quoted examples of WordNet's glosses, as written."""
     for part in ("noun", "verb", "adj", "adv"):
-        for line in _require(folder / f"data.{part}", "wordnet-base").read_text("ascii", "replace").splitlines():
+        for line in (
+            _require(folder / f"data.{part}", "wordnet-base")
+            .read_text("ascii", "replace")
+            .splitlines()
+        ):
             yield from re.findall(r'"([^";]+)"', line.partition(" | ")[2])
 
 
@@ -101,7 +112,8 @@ def _require(path: Path, package: str) -> Path:
 
 def _missing(what: str, package: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"speech synthesis needs {what}, which is not on this machine; install the Debian package {package!r}"
+        f"speech synthesis needs {what}, which is not on this machine; "
+        f"install the Debian package {package!r}"
     )
 
 
@@ -118,14 +130,21 @@ PROMPT_SHARE, DIGIT_SHARE, SINGLE_DIGIT_SHARE = 0.10, 0.05, 0.02  # what is left
 class SentenceBook:
     """All sentences of a synthetic corpus, in an order that the seed alone decides.
 
-    ``held_out`` (transcripts of recorded test speech) and the sentences of our own dev and test splits never occur in
-    training; single words and single digits are exempt, since ten of them are all there are.
+    ``held_out`` (transcripts of recorded test speech) and the sentences of our own dev and test
+    splits never occur in training; single words and single digits are exempt, since ten of them are
+    all there are.
     """
 
     def __init__(
-        self, seed: int, prompts: Collection[str] = (), held_out: Collection[str] = (), num_reserved: int = 600
+        self,
+        seed: int,
+        prompts: Collection[str] = (),
+        held_out: Collection[str] = (),
+        num_reserved: int = 600,
     ) -> None:
-        """Read all texts; ``prompts`` are transcripts of recorded training speech, to be spoken by synthetic voices too."""
+        """Read all texts; ``prompts`` are transcripts of recorded training speech, to be spoken by
+        synthetic voices too.
+        """
         self.rng = random.Random(f"sentences/{seed}")
         self.dropped: dict[str, int] = {}
         self.pools: dict[str, list[Sentence]] = {}
@@ -133,7 +152,9 @@ class SentenceBook:
         for name, (_, read, license) in TEXTS.items():
             self._add_pool(name, read(), license)
         if prompts:
-            self._add_pool("speechocean762-train", sorted(set(prompts)), "free use (dataset's page)")
+            self._add_pool(
+                "speechocean762-train", sorted(set(prompts)), "free use (dataset's page)"
+            )
         self.cursor = dict.fromkeys(self.pools, 0)
         self.reserved = [self._draw_reserved() for _ in range(num_reserved)]
 
@@ -155,7 +176,9 @@ class SentenceBook:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
     def _draw_reserved(self) -> Sentence:
-        """A sentence for dev or test: at least three words, and from here on excluded from everything else."""
+        """A sentence for dev or test: at least three words, and from here on excluded from
+        everything else.
+        """
         while True:
             sentence = self._draw()
             if sentence.source != "speechocean762-train" and len(sentence.words.split()) >= 3:
@@ -173,7 +196,9 @@ class SentenceBook:
                 return sentence
 
     def _draw_any(self) -> Sentence:
-        """One sentence: a text's next one (pools are used up in turn, then again), or one of the grammar's."""
+        """One sentence: a text's next one (pools are used up in turn, then again), or one of the
+        grammar's.
+        """
         dice = self.rng.random()
         shares = {name: TEXTS[name][0] if name in TEXTS else PROMPT_SHARE for name in self.pools}
         for name, share in shares.items():

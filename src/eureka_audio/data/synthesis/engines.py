@@ -1,8 +1,8 @@
 """The speech synthesisers as subprocesses: words and a delivery in, a waveform out.
 
-    espeak-ng   package ``espeak-ng``
-    flite       package ``flite``
-    festival    packages ``festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts``
+espeak-ng   package ``espeak-ng``
+flite       package ``flite``
+festival    packages ``festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts``
 """
 
 import io
@@ -49,7 +49,8 @@ def require_engines() -> None:
 def speak(requests: Sequence[tuple[str, Delivery]]) -> list[Waveform | None]:
     """Say sentences, at 16 kHz and as the engine leaves them (silence at the ends included).
 
-    ``None`` stands where an engine gave no audio. Festival starts slowly, so its sentences share one process.
+    ``None`` stands where an engine gave no audio. Festival starts slowly, so its sentences share
+    one process.
     """
     spoken: list[Waveform | None] = [None] * len(requests)
     by_festival = []
@@ -66,7 +67,9 @@ def speak(requests: Sequence[tuple[str, Delivery]]) -> list[Waveform | None]:
 
 
 def _shift(wav: bytes, delivery: Delivery) -> Waveform | None:
-    """Read the engine's WAV as if its rate were ``formant_shift`` times what it is, and bring that to 16 kHz."""
+    """Read the engine's WAV as if its rate were ``formant_shift`` times what it is, and bring that
+    to 16 kHz.
+    """
     if len(wav) <= 44:
         return None
     waveform, rate = soundfile.read(io.BytesIO(wav), dtype="float32", always_2d=True)
@@ -103,7 +106,7 @@ def _flite(words: str, delivery: Delivery) -> bytes:
 
 
 def _festival(requests: Sequence[tuple[str, Delivery]]) -> list[bytes]:
-    """Say all sentences in one process, ordered by voice, since changing the voice takes longest."""
+    """Say all sentences in one process, by voice, since changing the voice takes longest."""
     if not requests:
         return []
     with TemporaryDirectory() as folder:
@@ -113,10 +116,11 @@ def _festival(requests: Sequence[tuple[str, Delivery]]) -> list[bytes]:
             if delivery.voice != voice:
                 voice = delivery.voice
                 lines.append(f"(voice_{voice})")
-            lines.append(f"(Parameter.set 'Duration_Stretch {delivery.stretch * delivery.formant_shift:.3f})")
             lines.append(
-                f'(utt.save.wave (utt.synth (Utterance Text "{words}")) "{folder}/{index}.wav" \'riff)'
+                f"(Parameter.set 'Duration_Stretch {delivery.stretch * delivery.formant_shift:.3f})"
             )
+            said = f'(utt.synth (Utterance Text "{words}"))'
+            lines.append(f'(utt.save.wave {said} "{folder}/{index}.wav" \'riff)')
         script = Path(folder) / "script.scm"
         script.write_text("\n".join(lines) + "\n")
         _run(["festival", "-b", str(script)])

@@ -1,8 +1,9 @@
-"""A corpus of synthetic speech: sentences said by many voices, in shards that can be trained on as they appear.
+"""A corpus of synthetic speech: sentences said by many voices, in shards that can be trained on as
+they appear.
 
-    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when the shard is complete
-    out/dev, out/test                             the same for the sentences that occur nowhere else
-    out/manifest.jsonl                            all of it, written last
+    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when the shard is
+    complete out/dev, out/test                             the same for the sentences that occur
+    nowhere else out/manifest.jsonl                            all of it, written last
 
 What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
 """
@@ -32,7 +33,7 @@ MIN_SECONDS, MAX_SECONDS = 0.4, 14.0
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip to be made: who says what, and where it goes (``path`` is relative to the corpus)."""
+    """One clip to be made: who says what, and where it goes (relative to the corpus)."""
 
     id: str
     path: str
@@ -43,9 +44,14 @@ class Utterance:
 
 
 def plan(book: SentenceBook, seed: int, num_train: int) -> Iterator[Utterance]:
-    """The utterances of a corpus in order: dev, test, then train. More of them never changes the first ones."""
+    """The utterances of a corpus in order: dev, test, then train. More of them never changes the
+    first ones.
+    """
     half = len(book.reserved) // 2
-    splits: dict[Split, Sequence[Sentence]] = {"dev": book.reserved[:half], "test": book.reserved[half:]}
+    splits: dict[Split, Sequence[Sentence]] = {
+        "dev": book.reserved[:half],
+        "test": book.reserved[half:],
+    }
     for split, sentences in splits.items():
         for index, sentence in enumerate(sentences):
             yield _utterance(sentence, seed, split, index, split)
@@ -63,7 +69,9 @@ def _utterance(sentence: Sentence, seed: int, split: Split, index: int, folder: 
 
 
 def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip], Counter[str]]:
-    """Say utterances and write their audio; return the clips (paths relative to ``out``) and why others were dropped."""
+    """Say utterances and write their audio; return the clips (paths relative to ``out``) and why
+    others were dropped.
+    """
     spoken = speak([(u.sentence.words, u.delivery) for u in utterances])
     clips, dropped = [], Counter[str]()
     for utterance, waveform in zip(utterances, spoken, strict=True):
@@ -102,7 +110,8 @@ def _clip(utterance: Utterance, seconds: float) -> AudioClip:
 def synthesize_speech(
     out: Path, book: SentenceBook, seed: int, num_train: int, num_workers: int = 1
 ) -> Counter[str]:
-    """Make a corpus under ``out`` and return what became of every utterance: ``kept``, or a reason for dropping it.
+    """Make a corpus under ``out`` and return what became of every utterance: ``kept``, or a reason
+    for dropping it.
 
     Raises:
         MissingDependencyError: an engine is not installed.

@@ -1,8 +1,8 @@
 """The synthetic voices, and how one sentence is delivered by one of them.
 
-A voice of an engine becomes many speakers: resampling shifts its formants and pitch together (a shorter vocal tract), which
-above a factor of about 1.15 on a woman's voice sounds like a child. Gender is stated only where the engine's own voice
-makes it plain; of a child it is left unknown.
+A voice of an engine becomes many speakers: resampling shifts its formants and pitch together (a
+shorter vocal tract), which above a factor of about 1.15 on a woman's voice sounds like a child.
+Gender is stated only where the engine's own voice makes it plain; of a child it is left unknown.
 """
 
 import random
@@ -19,28 +19,46 @@ ENGINE_SHARES: dict[Engine, float] = {"espeak-ng": 0.55, "flite": 0.25, "festiva
 CHILD_SHARE = 0.4
 
 ESPEAK_ACCENTS = (
-    *("en-us",) * 5, "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc",
-)  # fmt: skip
-ESPEAK_FEMALE = (
-    *("f1", "f2", "f3", "f4", "f5") * 2, "anika", "belinda", "linda", "steph", "steph2", "steph3", "Alicia", "Andrea",
-    "Annie", "aunty",
-)  # fmt: skip
-ESPEAK_MALE = (
-    *("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8") * 2, "Denis", "Andy", "Diogo", "Henrique", "Hugo", "Lee", "Marco",
-    "Michael", "Mike", "Storm", "adam", "antonio", "benjamin", "boris", "caleb", "david", "ed", "edward", "gustave",
-    "iven", "iven2", "john", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "rob", "robert",
-    "sandro", "travis", "victor", "zac",
-)  # fmt: skip
-ESPEAK_UNCLEAR = ("Gene", "Jacky", "Nguyen", "klatt", "klatt2", "klatt3", "klatt4", "klatt5", "klatt6", "shelby")
+    *("en-us",) * 5,
+    "en-gb",
+    "en-gb-x-rp",
+    "en-gb-scotland",
+    "en-gb-x-gbclan",
+    "en-gb-x-gbcwmd",
+    "en-029",
+    "en-us-nyc",
+)
+# The plain variants are listed twice, to be drawn twice as often.
+ESPEAK_FEMALE = tuple(
+    """
+    f1 f2 f3 f4 f5 f1 f2 f3 f4 f5 anika belinda linda steph steph2 steph3 Alicia Andrea
+    Annie aunty
+    """.split()  # noqa: SIM905
+)
+ESPEAK_MALE = tuple(
+    """
+    m1 m2 m3 m4 m5 m6 m7 m8 m1 m2 m3 m4 m5 m6 m7 m8 Denis Andy Diogo Henrique Hugo Lee Marco
+    Michael Mike Storm adam antonio benjamin boris caleb david ed edward gustave iven iven2
+    john marcelo max michel miguel norbert pablo paul pedro rob robert sandro travis victor
+    zac
+    """.split()  # noqa: SIM905
+)
+ESPEAK_UNCLEAR = tuple(
+    """
+    Gene Jacky Nguyen klatt klatt2 klatt3 klatt4 klatt5 klatt6 shelby
+    """.split()  # noqa: SIM905
+)
 FLITE: tuple[tuple[str, Gender], ...] = (
     ("slt", "female"), ("slt", "female"), ("rms", "male"), ("awb", "male"), ("kal16", "male"),
 )  # fmt: skip
 FESTIVAL: tuple[tuple[str, Gender], ...] = (
-    ("cmu_us_slt_arctic_hts", "female"), ("cmu_us_slt_arctic_hts", "female"), ("kal_diphone", "male"),
+    *(("cmu_us_slt_arctic_hts", "female"),) * 2,
+    ("kal_diphone", "male"),
     ("ked_diphone", "male"),
-)  # fmt: skip
+)
 
-# What a learner whose first language is Mandarin often makes of English sounds, in eSpeak's phoneme mnemonics.
+# What a learner whose first language is Mandarin often makes of English sounds, in eSpeak's phoneme
+# mnemonics.
 LEARNER_SOUNDS: tuple[tuple[str, str, str], ...] = (
     ("th becomes s", r"T", "s"),
     ("voiced th becomes d", r"D", "d"),
@@ -58,9 +76,9 @@ LEARNER_SOUNDS: tuple[tuple[str, str, str], ...] = (
 class Delivery:
     """How a sentence is said.
 
-    ``stretch`` is a factor on duration, ``pitch`` runs 0-99 (eSpeak only), ``word_gap_ms`` is a pause between words (eSpeak
-    only), ``formant_shift`` a factor on formants and pitch, ``learner`` the names of the `LEARNER_SOUNDS` applied (eSpeak
-    only).
+    ``stretch`` is a factor on duration, ``pitch`` runs 0-99 (eSpeak only), ``word_gap_ms`` is a
+    pause between words (eSpeak only), ``formant_shift`` a factor on formants and pitch, ``learner``
+    the names of the `LEARNER_SOUNDS` applied (eSpeak only).
     """
 
     engine: Engine
@@ -105,7 +123,9 @@ def draw_delivery(rng: random.Random) -> Delivery:
         shift,
         stretch=round(rng.uniform(1.0, 1.7) if learner else rng.uniform(0.9, 1.45), 2),
         pitch=rng.randint(25, 75),
-        word_gap_ms=rng.choice((0, 0, 0, 10, 20, 40, 80)) if learner else rng.choice((0, 0, 0, 0, 10, 30)),
+        word_gap_ms=rng.choice((0, 0, 0, 10, 20, 40, 80))
+        if learner
+        else rng.choice((0, 0, 0, 0, 10, 30)),
         learner=tuple(n for n, _, _ in LEARNER_SOUNDS if rng.random() < 0.45) if learner else (),
     )
 
@@ -115,7 +135,9 @@ def _draw_voice(engine: Engine, is_child: bool, rng: random.Random) -> tuple[str
         return rng.choice([v for v in FLITE if v[0] != "awb" or not is_child])
     if engine == "festival":
         return rng.choice(FESTIVAL)
-    gender: Gender | None = rng.choices(("female", "male", None), (0.5, 0.4, 0.0 if is_child else 0.1))[0]
+    gender: Gender | None = rng.choices(
+        ("female", "male", None), (0.5, 0.4, 0.0 if is_child else 0.1)
+    )[0]
     if is_child and rng.random() < 0.7:
         gender = "female"
     names = {"female": ESPEAK_FEMALE, "male": ESPEAK_MALE, None: ESPEAK_UNCLEAR}[gender]

@@ -1,0 +1,106 @@
+"""``eureka-audio synthesize``: make synthetic speech, rendered sounds, or composed scenes."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from eureka_audio.records import AudioClip, Split
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "synthesize",
+        help="make training audio whose labels are true by construction",
+        description="Make synthetic speech, rendered sounds, or scenes composed of recordings, "
+        "sounds and speech. The same seed makes the same clips.",
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{speech,sounds,scenes}")
+    speech = kinds.add_parser(
+        "speech", help="sentences of free texts, said by many synthetic voices"
+    )
+    sounds = kinds.add_parser("sounds", help="single sounds and pieces of music, rendered by code")
+    scenes = kinds.add_parser("scenes", help="several sounds and voices, with events and captions")
+    for kind in (speech, sounds, scenes):
+        kind.add_argument(
+            "--out", type=Path, required=True, help="folder for the clips and their manifest"
+        )
+        kind.add_argument(
+            "--num", type=int, required=True, help="how many clips (of the train split, for speech)"
+        )
+        kind.add_argument("--seed", type=int, default=0, help="same seed, same clips (default: 0)")
+    for kind in (sounds, scenes):
+        kind.add_argument(
+            "--split", choices=get_args(Split), default="train", help="(default: train)"
+        )
+    for kind in (speech, scenes):
+        kind.add_argument("--recordings", type=Path, help="folder of recorded datasets to draw on")
+    speech.add_argument(
+        "--num-reserved",
+        type=int,
+        default=600,
+        help="clips of dev and test together (default: 600)",
+    )
+    speech.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    scenes.add_argument("--speech", type=Path, help="folder that 'synthesize speech' has filled")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the clips, print how many were kept or dropped and why, return the exit code."""
+    from eureka_audio.data.synthesis.scenes import render_sound, write_clips
+
+    if args.kind == "speech":
+        return _speech(args)
+    if args.kind == "sounds":
+        made = (render_sound(args.seed, index, args.split) for index in range(args.num))
+        print(f"kept {write_clips(args.out, made)} of {args.num} sounds in {args.out}")
+        return 0
+    return _scenes(args)
+
+
+def _speech(args: argparse.Namespace) -> int:
+    from eureka_audio.data.recordings import recordings
+    from eureka_audio.data.synthesis.corpora import SentenceBook
+    from eureka_audio.data.synthesis.speech import synthesize_speech
+
+    recorded = recordings(args.recordings) if args.recordings else []
+    prompts = {
+        c.transcript
+        for c in recorded
+        if c.transcript and c.id.startswith("so762") and c.split == "train"
+    }
+    held_out = {c.transcript for c in recorded if c.transcript and c.split != "train"}
+    book = SentenceBook(args.seed, prompts, held_out, args.num_reserved)
+    for reason, count in sorted(book.dropped.items()):
+        print(f"dropped {count} sentences: {reason}")
+    fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers)
+    for fate, count in sorted(fates.items()):
+        print(f"{fate}: {count} of {args.num + args.num_reserved} clips")
+    return 0
+
+
+def _scenes(args: argparse.Namespace) -> int:
+    from eureka_audio.data.recordings import recordings
+    from eureka_audio.data.synthesis.scenes import Material, compose_scene, write_clips
+
+    clips = recordings(args.recordings, args.split) if args.recordings else []
+    material = Material(
+        args.split, (*clips, *(_synthetic(args.speech, args.split) if args.speech else []))
+    )
+    made = (compose_scene(args.seed, index, material) for index in range(args.num))
+    print(f"kept {write_clips(args.out, made)} of {args.num} scenes in {args.out}")
+    return 0
+
+
+def _synthetic(folder: Path, split: Split) -> list[AudioClip]:
+    """Clips of one split of a speech corpus, with absolute paths."""
+    from eureka_audio.manifest import audio_path, read_manifest
+
+    manifest = (folder / "manifest.jsonl").resolve()
+    clips = read_manifest(manifest, AudioClip)
+    return [
+        clip.model_copy(update={"path": str(audio_path(clip, manifest))})
+        for clip in clips
+        if clip.split == split
+    ]
