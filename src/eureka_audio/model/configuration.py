@@ -72,8 +72,8 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
             )
         if self.num_shared_experts < 0 or self.expert_intermediate_size < 1:
             raise ConfigError(
-                "adapter_config: expected num_shared_experts >= 0, expert_intermediate_size >= 1, got "
-                f"{self.num_shared_experts} and {self.expert_intermediate_size}; correct them"
+                "adapter_config: expected num_shared_experts >= 0, expert_intermediate_size >= 1, "
+                f"got {self.num_shared_experts} and {self.expert_intermediate_size}; correct them"
             )
 
 
@@ -128,7 +128,7 @@ class EurekaAudioConfig(PreTrainedConfig):
         given = getattr(self.adapter_config, name)
         if given not in (0, width):
             raise ConfigError(
-                f"adapter_config.{name}: expected {width}, as audio_config and text_config imply, got "
-                f"{given}; leave it out and it is filled in"
+                f"adapter_config.{name}: expected {width}, as audio_config and text_config imply, "
+                f"got {given}; leave it out and it is filled in"
             )
         setattr(self.adapter_config, name, width)

@@ -64,7 +64,7 @@ class EurekaAudioEncoder(WhisperEncoder):
         input_features = input_features.to(self.conv1.weight.dtype)
         mel_mask = frame_mask = None
         num_frames = input_features.shape[-1]
-        if feature_lengths is not None and bool((feature_lengths < num_frames).any()):
+        if feature_lengths is not None and _may_be_padded(feature_lengths, num_frames):
             device = input_features.device
             feature_lengths = feature_lengths.to(device)
             mel_mask = torch.arange(num_frames, device=device) < feature_lengths[:, None]
@@ -91,8 +91,8 @@ class EurekaAudioEncoder(WhisperEncoder):
         shape = tuple(input_features.shape)
         if len(shape) != 3 or shape[1] != num_bins or not 1 <= shape[2] <= longest:
             raise InvalidFeaturesError(
-                f"input_features: expected (windows, {num_bins}, frames) of 1 to {longest} frames, got "
-                f"{shape}; cut longer audio into windows and use this model's own processor"
+                f"input_features: expected (windows, {num_bins}, frames) of 1 to {longest} frames, "
+                f"got {shape}; cut longer audio into windows and use this model's own processor"
             )
         if feature_lengths is None:
             return
@@ -101,6 +101,8 @@ class EurekaAudioEncoder(WhisperEncoder):
                 f"feature_lengths: expected one length for each of {shape[0]} windows, got shape "
                 f"{tuple(feature_lengths.shape)}; pass the lengths the processor returned"
             )
+        if torch.compiler.is_compiling():  # a look at values would break the graph
+            return
         wrong = (feature_lengths < 1) | (feature_lengths > shape[2])
         if bool(wrong.any()):
             window = int(wrong.nonzero()[0, 0])
@@ -108,6 +110,11 @@ class EurekaAudioEncoder(WhisperEncoder):
                 f"feature_lengths: expected 1 to {shape[2]} mel frames, got "
                 f"{int(feature_lengths[window])} for window {window}; leave empty windows out"
             )
+
+
+def _may_be_padded(feature_lengths: Tensor, num_frames: int) -> bool:
+    """Whether some window is shorter than the batch; taken for granted while compiling."""
+    return torch.compiler.is_compiling() or bool((feature_lengths < num_frames).any())
 
 
 def _zero_outside(hidden: Tensor, mask: Tensor | None, time_axis: int) -> Tensor:

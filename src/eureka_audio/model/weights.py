@@ -1,0 +1,216 @@
+"""Checkpoints out and in: what is read is what was written, and reading runs no code.
+
+A checkpoint is a folder of JSON and safetensors. `save_checkpoint` writes beside them
+`checksums.json`, the SHA-256 of every file; `load_checkpoint` verifies it where present, because
+safetensors itself notices no flipped bit. Before a weight is read, names, shapes and types in the
+files' headers are compared with the model the configuration asks for. Files that could carry code
+(pickles, Python) and settings that would load some (`auto_map`, `trust_remote_code`) are refused,
+not skipped.
+"""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from eureka_audio.durable import atomic_folder
+from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.model.configuration import EurekaAudioConfig
+from eureka_audio.model.integrity import (
+    file_size,
+    parse_json,
+    read_json,
+    verify_checkpoint,
+    write_checksums,
+)
+from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+
+INDEX_NAME = "model.safetensors.index.json"
+SINGLE_NAME = "model.safetensors"
+MAX_HEADER_BYTES = 16 * 2**20  # a header of a thousand tensors takes about 100 KiB
+FLOATING_TYPES = {"F32", "F16", "BF16"}
+
+
+def save_checkpoint(
+    model: EurekaAudioForConditionalGeneration,
+    path: str | Path,
+    processor: Any = None,
+    *,
+    max_shard_size: str | int = "5GB",
+) -> None:
+    """Write model, processor and checksums as one folder, whole or not at all.
+
+    Args:
+        model: what to save.
+        path: a folder; one already there is replaced.
+        processor: saved beside the model when given.
+        max_shard_size: where transformers starts another file.
+    """
+    with atomic_folder(path) as folder:
+        model.save_pretrained(folder, max_shard_size=max_shard_size)
+        if processor is not None:
+            processor.save_pretrained(folder)
+        write_checksums(folder)
+
+
+def load_checkpoint(
+    path: str | Path, *, dtype: torch.dtype | str = "auto", device_map: Any = None
+) -> EurekaAudioForConditionalGeneration:
+    """Load a model from a folder, or say which file and which tensor is wrong.
+
+    Args:
+        path: a folder as `save_checkpoint` or `save_pretrained` leaves it.
+        dtype: the type of the weights; "auto" keeps what was saved.
+        device_map: as in transformers' `from_pretrained`.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, of a kind that may run code, or does not fit
+            the configuration.
+    """
+    folder = Path(path)
+    verify_checkpoint(folder)
+    config = read_config(folder)
+    _check_headers(folder, config)
+    try:
+        model, info = EurekaAudioForConditionalGeneration.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: expected weights that load, got: {error}; fetch the checkpoint again"
+        ) from error
+    for fault, keys in info.items():
+        if keys:
+            raise CheckpointError(f"{folder}: expected every tensor to load, got {fault}: {keys}")
+    for name, tensor in model.named_parameters():
+        if tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{folder}: expected finite numbers, got NaN or infinity in {name}; fetch or train "
+                "the checkpoint again"
+            )
+    loaded: EurekaAudioForConditionalGeneration = model
+    return loaded
+
+
+def read_config(folder: str | Path) -> EurekaAudioConfig:
+    """Read `config.json` of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing, no JSON, of another model, or contradicts itself.
+    """
+    file = Path(folder) / "config.json"
+    settings = read_json(file)
+    if settings.get("model_type") != EurekaAudioConfig.model_type:
+        raise CheckpointError(
+            f"{file}: expected model_type {EurekaAudioConfig.model_type!r}, got "
+            f"{settings.get('model_type')!r}; this is another model's checkpoint"
+        )
+    try:
+        return EurekaAudioConfig.from_dict(settings)
+    except (ConfigError, StrictDataclassError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file}: expected a usable configuration, got: {error}; fetch the file again"
+        ) from error
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Read names, types and shapes from the header of a safetensors file, trusting nothing in it.
+
+    Raises:
+        CheckpointError: the header is too long, is no JSON, or does not cover the file exactly.
+    """
+    size = file_size(file)
+    with file.open("rb") as stream:
+        prefix = stream.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise CheckpointError(
+                f"{file}: expected a safetensors header of at most {MAX_HEADER_BYTES:,} bytes "
+                f"within the file's {size:,}, got {length:,}; the file is cut short or damaged, "
+                "fetch it again"
+            )
+        header = parse_json(stream.read(length), file)
+    header.pop("__metadata__", None)
+    try:
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        shapes = {
+            name: (str(entry["dtype"]), tuple(int(width) for width in entry["shape"]))
+            for name, entry in header.items()
+        }
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file}: expected a safetensors header, got one without {error}"
+        ) from error
+    if 8 + length + end != size:
+        raise CheckpointError(
+            f"{file}: expected {8 + length + end:,} bytes as its header says, got {size:,}; the "
+            "file is cut short or damaged, fetch it again"
+        )
+    return shapes
+
+
+def _check_headers(folder: Path, config: EurekaAudioConfig) -> None:
+    """Compare the tensors of all weight files with those the configuration asks for."""
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for file in weight_files(folder):
+        for name, tensor in tensor_shapes(file).items():
+            if name in found:
+                raise CheckpointError(f"{file}: expected each tensor once, got {name} again")
+            found[name] = tensor
+    with torch.device("meta"):
+        model = EurekaAudioForConditionalGeneration(config)
+    expected: dict[str, Tensor] = model.state_dict()
+    tied = set(model.all_tied_weights_keys)
+    missing = [name for name in expected if name not in found and name not in tied]
+    extra = [name for name in found if name not in expected]
+    if missing or extra:
+        raise CheckpointError(
+            f"{folder}: expected the {len(expected)} tensors of its configuration, got missing: "
+            f"{_listed(missing)}; not expected: {_listed(extra)}; the files are not of one "
+            "checkpoint"
+        )
+    for name, (dtype, shape) in found.items():
+        if dtype not in FLOATING_TYPES or shape != tuple(expected[name].shape):
+            raise CheckpointError(
+                f"{folder}: expected {name} of shape {tuple(expected[name].shape)} in one of "
+                f"{', '.join(sorted(FLOATING_TYPES))}, got {shape} in {dtype}; the files are not "
+                "of one checkpoint"
+            )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, by its index if it has one."""
+    index, single = folder / INDEX_NAME, folder / SINGLE_NAME
+    if not index.exists():
+        return [single]
+    if single.exists():
+        raise CheckpointError(
+            f"{index}: expected an index or {SINGLE_NAME}, got both; remove the one left over"
+        )
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: expected a weight_map, got none; fetch the file again")
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{index}: expected names of safetensors files beside it, got {name!r}; do not use "
+                "this checkpoint"
+            )
+    return [folder / name for name in names]
+
+
+def _listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(names[:5]) or "none"
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
