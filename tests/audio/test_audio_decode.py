@@ -202,12 +202,37 @@ def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
     refusal(tmp_path / "two\nlines.wav", AudioNotFoundError)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind")
-def test_an_unreadable_file(tmp_path: Path) -> None:
+def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "secret.wav"
     path.write_bytes(b"RIFF")
-    path.chmod(0)
-    refusal(path, AudioAccessError)
+
+    def deny(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", deny)
+    assert "permissions" in refusal(path, AudioAccessError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(MemoryError(), IndexError(), PermissionError(), AssertionError(), TypeError()),
+        *(ZeroDivisionError(), EOFError(), BufferError(), AttributeError(), RuntimeError()),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+    ],
+)
+def test_whatever_a_decoder_raises_becomes_one_error(
+    error: Exception, encoded: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    av = pytest.importorskip("av")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    monkeypatch.setattr(av, "open", fail)
+    assert "damaged" in refusal(encoded["flac"], AudioFormatError)
+    assert "damaged" in refusal(encoded["webm"], AudioFormatError)
 
 
 @pytest.mark.parametrize(
