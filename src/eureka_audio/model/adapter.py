@@ -189,13 +189,17 @@ class FeedForward(nn.Module):
         return output_NO
 
 
+class AudioLayerNorm(nn.LayerNorm):
+    """The adapter's last step; a class of its own, since its gain need not start at 1."""
+
+
 class AudioAdapter(nn.Module, ABC):
     """What both adapters share: stacking, leaving padding out, W_P and LayerNorm."""
 
     def __init__(self, config: EurekaAudioAdapterConfig) -> None:
         super().__init__()
         self.proj = nn.Linear(expert_output_size(config), config.output_size, bias=False)
-        self.layer_norm = nn.LayerNorm(config.output_size, eps=config.layer_norm_eps)
+        self.layer_norm = AudioLayerNorm(config.output_size, eps=config.layer_norm_eps)
 
     def forward(self, audio_features: Tensor, token_lengths: Tensor) -> AdapterOutput:
         """Turn encoder frames into embeddings; padding is neither routed nor computed.

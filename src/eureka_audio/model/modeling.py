@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from eureka_audio.errors import ConfigError, PlaceholderMismatchError
 from eureka_audio.model.adapter import (
-    AudioAdapter,
+    AudioLayerNorm,
     Experts,
     Router,
     RouterStatistics,
@@ -58,22 +58,22 @@ class EurekaAudioOutput(ModelOutput):
     Attributes:
         loss: scalar, Eq. 4: `ntp_loss + router_aux_loss_coef * load_balancing_loss`; only with
             labels.
-        ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
-        load_balancing_loss: scalar, Eq. 3; only with audio and a router.
         logits: `(B, T, V)`, or fewer positions (`logits_to_keep`), or `None` (`return_logits`).
         past_key_values: the decoder's cache.
         hidden_states: the decoder's, when asked for.
         attentions: the decoder's, when asked for.
+        ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
+        load_balancing_loss: scalar, Eq. 3; only with audio and a router.
         router_statistics: what the router decided; only with audio and a router.
     """
 
     loss: Tensor | None = None
-    ntp_loss: Tensor | None = None
-    load_balancing_loss: Tensor | None = None
     logits: Tensor | None = None
     past_key_values: Cache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    ntp_loss: Tensor | None = None
+    load_balancing_loss: Tensor | None = None
     router_statistics: RouterStatistics | None = None
 
 
@@ -99,14 +99,16 @@ class EurekaAudioPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Start fresh weights; encoder and decoder start theirs by their own rules."""
-        super()._init_weights(module)
-        if isinstance(module, Experts):
+        if isinstance(module, AudioLayerNorm):
+            init.constant_(module.weight, self.config.adapter_config.layer_norm_init)
+            init.zeros_(module.bias)
+        elif isinstance(module, Experts):
             init.normal_(module.up_proj, std=self.config.initializer_range)
             init.normal_(module.down_proj, std=self.config.initializer_range)
         elif isinstance(module, Router):
             init.normal_(module.weight, std=self.config.initializer_range)
-        elif isinstance(module, AudioAdapter):
-            init.constant_(module.layer_norm.weight, self.config.adapter_config.layer_norm_init)
+        else:
+            super()._init_weights(module)
 
 
 class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, GenerationMixin):
@@ -250,27 +252,44 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         )
         hidden_BTD = decoded.last_hidden_state
         routing = None if audio is None else audio.router_statistics
-        output = EurekaAudioOutput(
+        balance = None if routing is None else routing.load_balancing_loss
+        loss = ntp_loss = logits = None
+        if labels is not None:
+            loss, ntp_loss = self._losses(hidden_BTD, labels, balance, num_items_in_batch)
+        if return_logits or (return_logits is None and not (self.training and labels is not None)):
+            kept = slice_logits_to_keep(hidden_BTD, logits_to_keep)
+            logits = self.language_model.lm_head(kept)
+        return EurekaAudioOutput(
+            loss=loss,
+            logits=logits,
             past_key_values=decoded.past_key_values,
             hidden_states=decoded.hidden_states,
             attentions=decoded.attentions,
-            load_balancing_loss=None if routing is None else routing.load_balancing_loss,
+            ntp_loss=ntp_loss,
+            load_balancing_loss=balance,
             router_statistics=routing,
         )
-        if return_logits is None:
-            return_logits = labels is None or not self.training
-        if return_logits:
-            kept = slice_logits_to_keep(hidden_BTD, logits_to_keep)
-            output.logits = self.language_model.lm_head(kept)
-        if labels is not None:
-            self._add_losses(output, hidden_BTD, labels, num_items_in_batch)
-        return output
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, feature_lengths: Tensor | None = None, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor | None = None,
+        feature_lengths: Tensor | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """Give audio to the prefill only; from then on it lives in the cache."""
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        """Give audio to the prefill only; from then on it lives in the cache.
+
+        Raises:
+            ConfigError: embeddings without a cache, which the second step would have forgotten.
+        """
+        if inputs_embeds is not None and not kwargs.get("use_cache", True):
+            raise ConfigError(
+                "generate: expected use_cache=True when several sequences share audio, or with "
+                "inputs_embeds, got use_cache=False; leave it on"
+            )
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, inputs_embeds=inputs_embeds, **kwargs
+        )
         if inputs.get("input_features") is not None:
             inputs["feature_lengths"] = feature_lengths
         return inputs
@@ -285,17 +304,9 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         """Repeat rows for beams and samples; audio is heard once and repeated as embeddings.
 
         Windows are flattened over rows, so they cannot be repeated like rows.
-
-        Raises:
-            ConfigError: several sequences for one audio without a cache.
         """
         features = model_kwargs.get("input_features")
         if expand_size > 1 and input_ids is not None and features is not None:
-            if not model_kwargs.get("use_cache", True):
-                raise ConfigError(
-                    f"generate: expected use_cache=True for {expand_size} sequences of one audio, "
-                    "got use_cache=False; leave it on, or ask for one sequence"
-                )
             del model_kwargs["input_features"]
             audio = self.get_audio_features(features, model_kwargs.pop("feature_lengths", None))
             model_kwargs["inputs_embeds"] = self.embed(input_ids, audio)
@@ -304,25 +315,25 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         )
         return expanded
 
-    def _add_losses(
+    def _losses(
         self,
-        output: EurekaAudioOutput,
         hidden_BTD: Tensor,
         labels: Tensor,
+        load_balancing_loss: Tensor | None,
         num_items_in_batch: Tensor | int | None,
-    ) -> None:
-        """Fill in Eq. 2 and Eq. 4. Labels are shifted here and nowhere else."""
+    ) -> tuple[Tensor, Tensor]:
+        """Eq. 4 and its first term, Eq. 2. Labels are shifted here and nowhere else."""
         targets_BT = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED_LABEL)
-        learnt_BT = targets_BT != IGNORED_LABEL
-        targets_P = targets_BT[learnt_BT].to(hidden_BTD.device)
-        logits_PV = self.language_model.lm_head(hidden_BTD[learnt_BT])
-        sum_of_losses = nn.functional.cross_entropy(logits_PV.float(), targets_P, reduction="sum")
-        output.ntp_loss = sum_of_losses / max(len(targets_P), 1)
-        output.loss = output.ntp_loss
-        if output.load_balancing_loss is not None:
+        learnt_BT = (targets_BT != IGNORED_LABEL).to(hidden_BTD.device)
+        logits_PV = self.language_model.lm_head(hidden_BTD[learnt_BT])  # P learnt positions
+        targets_P = targets_BT[learnt_BT.to(targets_BT.device)].to(logits_PV.device)
+        summed = nn.functional.cross_entropy(logits_PV.float(), targets_P, reduction="sum")
+        ntp_loss = summed / max(len(targets_P), 1)
+        loss = ntp_loss
+        if load_balancing_loss is not None:
             coef = self.config.adapter_config.router_aux_loss_coef
-            output.loss = output.loss + coef * output.load_balancing_loss.to(output.loss.device)
+            loss = loss + coef * load_balancing_loss.to(loss.device)
         if num_items_in_batch is not None:
-            # Eq. 4 as a whole takes this part's share, or lambda would grow with the number of
-            # parts.
-            output.loss = output.loss * (len(targets_P) / num_items_in_batch)
+            # The whole of Eq. 4 takes its share, or lambda would grow with the number of parts.
+            loss = loss * (len(targets_P) / num_items_in_batch)
+        return loss, ntp_loss
