@@ -1,6 +1,5 @@
 """Whole files or none."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,16 @@ import pytest
 from eureka_audio.durable import atomic_folder, atomic_write
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def test_writes_text_and_makes_the_folder(tmp_path: Path) -> None:
     target = tmp_path / "new" / "note.txt"
     with atomic_write(target) as stream:
         stream.write("héard\n")  # type: ignore[arg-type]
     assert target.read_bytes() == "héard\n".encode()
-    assert os.listdir(target.parent) == ["note.txt"]
+    assert names(target.parent) == ["note.txt"]
 
 
 def test_a_failing_block_keeps_the_old_file_and_leaves_no_trace(tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_a_failing_block_keeps_the_old_file_and_leaves_no_trace(tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         fail_midway()
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["note.txt"]
+    assert names(tmp_path) == ["note.txt"]
 
 
 def test_the_file_appears_only_at_the_end(tmp_path: Path) -> None:
@@ -50,8 +53,8 @@ def test_a_folder_replaces_its_predecessor_whole(tmp_path: Path) -> None:
     for content in ("one", "two"):
         with atomic_folder(tmp_path / "model") as folder:
             (folder / content).write_text(content)
-    assert os.listdir(tmp_path / "model") == ["two"]
-    assert os.listdir(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == ["two"]
+    assert names(tmp_path) == ["model"]
 
 
 def test_a_failing_block_keeps_the_old_folder(tmp_path: Path) -> None:
@@ -66,4 +69,4 @@ def test_a_failing_block_keeps_the_old_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         fail_midway()
     assert (tmp_path / "model" / "weights").read_text() == "good"
-    assert os.listdir(tmp_path) == ["model"]
+    assert names(tmp_path) == ["model"]

@@ -34,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             "--split", choices=get_args(Split), default="train", help="(default: train)"
         )
     for kind in (speech, scenes):
-        kind.add_argument("--recordings", type=Path, help="folder of recorded datasets to draw on")
+        kind.add_argument("--recordings", type=Path, help="pack of recorded datasets to draw on")
     speech.add_argument(
         "--num-reserved",
         type=int,
@@ -64,14 +64,12 @@ def _speech(args: argparse.Namespace) -> int:
     from eureka_audio.data.synthesis.corpora import SentenceBook
     from eureka_audio.data.synthesis.speech import synthesize_speech
 
-    recorded = recordings(args.recordings) if args.recordings else []
-    prompts = {
-        c.transcript
-        for c in recorded
-        if c.transcript and c.id.startswith("so762") and c.split == "train"
-    }
-    held_out = {c.transcript for c in recorded if c.transcript and c.split != "train"}
-    book = SentenceBook(args.seed, prompts, held_out, args.num_reserved)
+    prompts: dict[Split, set[str]] = {"train": set(), "dev": set(), "test": set()}
+    for clip in recordings(args.recordings) if args.recordings else []:
+        if clip.transcript and clip.source.startswith("speechocean762"):
+            prompts[clip.split].add(clip.transcript)
+    held_out = prompts["dev"] | prompts["test"]
+    book = SentenceBook(args.seed, prompts["train"], held_out, args.num_reserved)
     for reason, count in sorted(book.dropped.items()):
         print(f"dropped {count} sentences: {reason}")
     fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers)

@@ -1,0 +1,193 @@
+"""Synthetic speech: engines, deliveries, shards."""
+
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from eureka_audio.audio.clock import SAMPLING_RATE
+from eureka_audio.data.synthesis import engines, speech
+from eureka_audio.data.synthesis.corpora import Sentence
+from eureka_audio.data.synthesis.engines import require_engines, speak
+from eureka_audio.data.synthesis.recorded import as_recorded, coloured_noise, trim
+from eureka_audio.data.synthesis.speech import plan, synthesize_speech
+from eureka_audio.data.synthesis.voices import (
+    ESPEAK_FEMALE,
+    ESPEAK_MALE,
+    ESPEAK_UNCLEAR,
+    FESTIVAL,
+    FLITE,
+    Delivery,
+    as_learner,
+    draw_delivery,
+)
+from eureka_audio.errors import MissingDependencyError
+from eureka_audio.manifest import read_manifest
+from eureka_audio.records import AudioClip
+
+needs_engines = pytest.mark.skipif(
+    any(shutil.which(engine) is None for engine in engines.PACKAGES),
+    reason="a speech synthesiser is not installed",
+)
+
+
+class TinyBook:
+    """Stands in for a sentence book: few sentences, no texts."""
+
+    def __init__(self, words: str = "we call it bear") -> None:
+        self.reserved = [Sentence(f"{words} {n}", "test", "none") for n in ("one", "two")]
+        self.words = words
+
+    def next_sentence(self) -> Sentence:
+        return Sentence(self.words, "test", "none")
+
+
+def tone(seconds: float) -> np.ndarray:
+    time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+    return np.sin(2 * np.pi * 300 * time).astype(np.float32)
+
+
+def test_deliveries_follow_the_seed_and_never_guess_a_gender() -> None:
+    drawn = [draw_delivery(random.Random(seed)) for seed in range(800)]
+    assert drawn == [draw_delivery(random.Random(seed)) for seed in range(800)]
+    assert {d.engine for d in drawn} == {"espeak-ng", "flite", "festival"}
+    for delivery in drawn:
+        speaker = delivery.speaker
+        assert (speaker.age_group == "child") == (delivery.formant_shift > 1.1)
+        if speaker.age_group == "child":
+            assert speaker.gender is None
+        if delivery.engine != "espeak-ng":
+            assert (delivery.voice, delivery.gender) in FLITE + FESTIVAL
+            assert not delivery.learner
+
+
+def test_a_learner_changes_sounds_but_not_diphthongs() -> None:
+    habits = ("short i becomes long", "th becomes s", "last z becomes s")
+    assert as_learner("T'IN wVz l'aIk", habits) == "s'i:N wVs l'aIk"
+    assert as_learner("T'IN", ()) == "T'IN"
+
+
+def test_missing_engine_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingDependencyError, match="apt-get install espeak-ng"):
+        require_engines()
+
+
+def test_the_plan_is_stable_when_more_is_asked_for() -> None:
+    short, long = (list(plan(TinyBook(), 3, num)) for num in (5, 9))  # type: ignore[arg-type]
+    assert long[: len(short)] == short
+    assert [u.split for u in short] == ["dev", "test"] + ["train"] * 5
+    assert len({u.id for u in long}) == len(long)
+
+
+def test_shards_appear_with_their_manifests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "CLIPS_PER_SHARD", 3)
+    monkeypatch.setattr(speech, "require_engines", lambda: None)
+    monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(speech, "speak", lambda requests: [tone(1.0)] * len(requests))
+    fates = synthesize_speech(tmp_path, TinyBook(), 0, 5)  # type: ignore[arg-type]
+    assert fates == {"kept": 7}
+    folders = ["dev", "test", "train/shard-000", "train/shard-001"]
+    counts = [len(list(read_manifest(tmp_path / f / "manifest.jsonl", AudioClip))) for f in folders]
+    assert counts == [1, 1, 3, 2]
+    everything = list(read_manifest(tmp_path / "manifest.jsonl", AudioClip))
+    assert len(everything) == 7
+    for clip in everything:
+        info = soundfile.info(tmp_path / clip.path)
+        assert (info.samplerate, info.channels) == (SAMPLING_RATE, 1)
+        assert clip.duration_seconds == pytest.approx(info.duration, abs=1e-3)
+
+
+class Here:
+    """A process pool of this very process, so that replaced functions are seen."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    map = staticmethod(map)
+
+
+def test_what_cannot_be_used_is_dropped_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [None, np.zeros(16000, np.float32), tone(20.0), tone(1.0)]
+    monkeypatch.setattr(speech, "speak", lambda requests: bad)
+    clips, dropped = speech.render(tmp_path, list(plan(TinyBook(), 0, 2)))  # type: ignore[arg-type]
+    assert len(clips) == 1
+    assert sum(dropped.values()) == 3
+    assert sum(n for reason, n in dropped.items() if "no audio" in reason) == 2
+    assert sum(n for reason, n in dropped.items() if "s long" in reason) == 1
+
+
+@needs_engines
+def test_every_engine_speaks_at_16_khz() -> None:
+    manners = [
+        Delivery("espeak-ng", "en-us+f2", "female", False, 1.0, 1.0),
+        Delivery("espeak-ng", "en-us+f2", "female", True, 1.25, 1.2, learner=("th becomes s",)),
+        Delivery("flite", "slt", "female", False, 1.0, 1.0),
+        Delivery("festival", "kal_diphone", "male", False, 1.0, 1.0),
+        Delivery("festival", "ked_diphone", "male", True, 1.4, 1.0),
+    ]
+    spoken = speak([("we call it bear", manner) for manner in manners])
+    for waveform in spoken:
+        assert waveform is not None
+        assert waveform.dtype == np.float32
+        assert 0.7 < len(trim(waveform)) / SAMPLING_RATE < 3.0
+
+
+def test_an_engine_that_fails_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_run", lambda command: b"")
+    manners = [
+        Delivery("espeak-ng", "en-us+f2", "female", False, 1.0, 1.0),
+        Delivery("flite", "slt", "female", False, 1.0, 1.0),
+        Delivery("festival", "kal_diphone", "male", False, 1.0, 1.0),
+    ]
+    assert speak([("hello there", manner) for manner in manners]) == [None, None, None]
+
+
+@needs_engines
+def test_every_variant_is_one_espeak_has() -> None:
+    """An unknown variant would be spoken by the default voice, under a wrong label."""
+    listing = subprocess.run(
+        ["espeak-ng", "--voices=variant"], capture_output=True, text=True, check=True
+    )
+    known = set(re.findall(r"!v/(\S+)", listing.stdout))
+    assert set(ESPEAK_FEMALE + ESPEAK_MALE + ESPEAK_UNCLEAR) <= known
+
+
+def test_trimming_keeps_what_is_loud() -> None:
+    padded = np.pad(tone(0.5), (4000, 8000))
+    assert len(trim(padded)) == pytest.approx(8000, abs=10)
+    assert len(trim(np.zeros(100, np.float32))) == 0
+
+
+def test_recording_conditions_follow_the_generator_and_stay_in_range() -> None:
+    for seed in range(20):
+        first, second = (as_recorded(tone(0.5), np.random.default_rng(seed)) for _ in range(2))
+        assert np.array_equal(first, second)
+        assert first.dtype == np.float32
+        assert np.abs(first).max() <= 1.0
+        assert len(first) > 0.6 * SAMPLING_RATE
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_noise_falls_with_its_slope(slope: float) -> None:
+    noise = coloured_noise(1 << 16, slope, np.random.default_rng(0))
+    power = np.abs(np.fft.rfft(noise)) ** 2
+    hertz = np.fft.rfftfreq(1 << 16, 1 / SAMPLING_RATE)
+    low, high = (power[(hertz > f) & (hertz < 1.2 * f)].mean() for f in (500, 4000))
+    assert np.log(low / high) / np.log(8) == pytest.approx(slope, abs=0.15)
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(1.0, abs=1e-3)
