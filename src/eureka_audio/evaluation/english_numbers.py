@@ -12,15 +12,17 @@ Source: the description of Whisper's English normaliser; held against transforme
 import re
 from fractions import Fraction
 
+# fmt: off
 _UNITS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
-    " nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES = (
-    "thousand million billion trillion quadrillion quintillion sextillion septillion octillion"
-    " nonillion decillion"
-).split()
+    "thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion",
+    "septillion", "octillion", "nonillion", "decillion",
+)
+# fmt: on
 _IRREGULAR_ORDINALS = {
     "first": (1, "st"),
     "second": (2, "nd"),
@@ -99,7 +101,10 @@ def standardize_numbers(text: str) -> str:
 
 
 def _spell_out_half(text: str) -> str:
-    """ "<number> and a half" -> "<number> point five"; elsewhere it stays, save at the start, where the rule loses it."""
+    """Turn "<number> and a half" into "<number> point five".
+
+    After another word it stays; at the start of a text, or after itself, the rule loses it.
+    """
     *heads, tail = _AND_A_HALF.split(text)
     pieces = []
     for head in heads:
@@ -150,7 +155,7 @@ class NumberComposer:
         return self._out
 
     def _emit(self, text: str) -> None:
-        """Write ``text`` with the pending sign or currency; the number under construction is done."""
+        """Write ``text`` with the pending sign or currency; the number in hand is done."""
         self._out.append(self._prefix + text)
         self._value, self._prefix = None, ""
 

@@ -1,4 +1,4 @@
-"""Mandarin texts before they are scored: digits become the characters that are spoken, punctuation becomes space.
+"""Mandarin texts before scoring: digits become the characters spoken, punctuation spaces.
 
 The number rewriting runs in ordered steps on the whole text. Each step collects its matches first
 and then replaces, for every one of them, the *first* place where the matched string occurs, which
@@ -25,7 +25,10 @@ _MEASURE_WORDS = (
     "针线管名位身堂课本页家户层丝毫厘分钱两斤铢石钧锱忽寸尺丈里寻常铺程撮勺合升斗盘碗碟叠桶笼盆盒杯斛锅簋篮罐瓶壶卮盏箩箱煲"
     "啖袋钵年月日季刻时周天秒旬纪岁世更夜春夏秋冬代伏辈丸泡粒幢堆根道面片块"
 )
-_CHINESE_PUNCTUATION = "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃《》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏·〈〉"
+_CHINESE_PUNCTUATION = (
+    "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃"
+    "《》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏·〈〉"
+)
 _PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(_CHINESE_PUNCTUATION + string.punctuation, " "))
 
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -71,7 +74,7 @@ def rewrite_numbers(text: str) -> str:
 
 
 def cardinal(number: str) -> str:
-    """A number, with decimals or not, as it is read: "1010" is 一千零一十, "200" is 两百, "00.5" is 零点五.
+    """A number as it is read: 1010 is 一千零一十, 200 is 两百, 00.5 is 零点五.
 
     Args:
         number: decimal digits of any script with at most one full stop.
@@ -92,7 +95,7 @@ def digit_by_digit(text: str) -> str:
 
 
 def _read_group(digits: str) -> str:
-    """A whole number by its largest unit: what stands before it, the unit, the rest. Leading zeros are said once."""
+    """A whole number by its largest unit; leading zeros are said once."""
     significant = digits.lstrip("0")
     if not significant:
         return ""

@@ -15,7 +15,7 @@ from eureka_audio.evaluation.normalizers import AsrRule, asr_rule
 
 @dataclass(frozen=True)
 class ErrorCount:
-    """Edits (substitutions, deletions, insertions) against the number of reference tokens; addable."""
+    """Substitutions, deletions and insertions against the number of reference tokens; addable."""
 
     edits: int = 0
     ref_len: int = 0
@@ -32,8 +32,8 @@ class ErrorCount:
         """
         if self.ref_len == 0:
             raise EvaluationError(
-                "expected at least one reference token, but every reference is empty once normalised: the error rate is"
-                " undefined; check the references and the rule"
+                "expected at least one reference token, but every reference is empty once"
+                " normalised: the error rate is undefined; check the references and the rule"
             )
         return self.edits / self.ref_len
 
@@ -49,7 +49,8 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
         from rapidfuzz.distance import Levenshtein
     except ImportError as error:
         raise MissingDependencyError(
-            "expected the package rapidfuzz, which counts edits, found none; pip install 'eureka-audio[evaluation]'"
+            "expected the package rapidfuzz, which counts edits, found none;"
+            " pip install 'eureka-audio[evaluation]'"
         ) from error
     return Levenshtein.distance(reference, hypothesis)
 
@@ -93,7 +94,7 @@ def word_error_rate(
             return ErrorCount(edits, ref_len)
         except ValueError as error:
             raise EvaluationError(
-                "expected as many hypotheses as references, but one side ended first; pair them one to one"
+                "expected as many hypotheses as references, but one side ended first; pair them up"
             ) from error
         count = count_errors(reference, hypothesis, rule)
         edits, ref_len = edits + count.edits, ref_len + count.ref_len

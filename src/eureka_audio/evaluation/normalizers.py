@@ -1,10 +1,10 @@
-"""The scoring rules of speech recognition, by name: a text goes in, the tokens that errors are counted in come out.
+"""The scoring rules of speech recognition, by name: text in, the tokens to compare out.
 
 | rule | English | Mandarin | any other language |
 |---|---|---|---|
-| ``kimi`` | Kimi-Audio-Evalkit: Whisper English, Whisper basic, sacreBLEU ``zh`` tokens | numbers spoken out, ``zh`` tokens | - |
-| ``qwen2_audio`` | the same, but white-space tokens | numbers spoken out, every character a token | Whisper basic, words |
-| ``whisper`` | Whisper English, words (as jiwer splits them) | - | Whisper basic, words |
+| ``kimi`` | Whisper English + basic, sacreBLEU zh | numbers spoken out, sacreBLEU zh | - |
+| ``qwen2_audio`` | Whisper English + basic, words | numbers spoken out, characters | basic, words |
+| ``whisper`` | Whisper English, words as jiwer splits them | - | Whisper basic, words |
 | ``wenet`` | ``compute-wer --char=1`` | ``compute-wer --char=1`` | ``compute-wer --char=1`` |
 
 Source: the evaluators' own programs, in words. Unstated: the paper (section 6) names neither a rule
@@ -54,20 +54,20 @@ def asr_rule(name: str, language: str = "en") -> AsrRule:
     """
     if name not in ASR_RULES:
         raise EvaluationError(
-            f"expected a speech recognition rule, one of {', '.join(ASR_RULES)}, got {name!r}; choose one"
+            f"expected a speech recognition rule, one of {', '.join(ASR_RULES)}, got {name!r}"
         )
     kind = language if language in ("en", "zh") else "other"
     tokens = _TOKENS.get((name, kind))
     if tokens is None:
         able = ", ".join(rule for rule, spoken in _TOKENS if spoken == kind)
         raise EvaluationError(
-            f"rule {name!r} says nothing about language {language!r}; rules that do: {able}; choose one"
+            f"expected a rule for language {language!r}, one of {able}, got {name!r}"
         )
     return AsrRule(name, language, tokens, null_is_missing=name == "kimi")
 
 
 def clean_transcript(text: str, *, keep_spaces: bool = True) -> str:
-    """What the evaluators of Qwen2-Audio and Kimi-Audio do first: tags go, white space is evened out or removed."""
+    """What Qwen2-Audio's and Kimi-Audio's evaluators do first: no tags, even white space."""
     if "<|" in text:
         text = _SPECIAL_TAG.sub(" ", text)
     if not keep_spaces:

@@ -14,7 +14,8 @@ from pathlib import Path
 from eureka_audio.errors import MissingDependencyError
 
 NUM_SPELLINGS = 1_739
-SPELLINGS_SHA256 = "59f4dd11ef353e5b28339552ccec7b4e67400eb1cd6ac97d2eef04f6f9be8c84"  # of the sorted "british american" lines
+# Of the sorted "british american" lines.
+SPELLINGS_SHA256 = "59f4dd11ef353e5b28339552ccec7b4e67400eb1cd6ac97d2eef04f6f9be8c84"
 
 
 @cache
@@ -32,16 +33,17 @@ def american_spellings() -> dict[str, str]:
         if path.is_file():
             return _checked(json.loads(path.read_text(encoding="utf-8")), path)
     raise MissingDependencyError(
-        "expected Whisper's table of British and American spellings, which the package whisper-normalizer carries, found no"
-        " such package; pip install 'eureka-audio[evaluation]'"
+        "expected Whisper's table of British and American spellings, which the package"
+        " whisper-normalizer carries, found no such package; pip install 'eureka-audio[evaluation]'"
     )
 
 
 def _checked(table: dict[str, str], path: Path) -> dict[str, str]:
     if fingerprint(table) != SPELLINGS_SHA256:
         raise MissingDependencyError(
-            f"expected the {NUM_SPELLINGS:,} spellings of Whisper's rule, found {len(table):,} entries or other ones in {path}: a"
-            " score would not be comparable; pip install 'whisper-normalizer==0.1.15'"
+            f"expected the {NUM_SPELLINGS:,} spellings of Whisper's rule, found {len(table):,} or"
+            f" other ones in {path}: a score would not be comparable; pip install"
+            " 'whisper-normalizer==0.1.15'"
         )
     return table
 

@@ -39,7 +39,7 @@ _TAG = re.compile(r"<[^>]*>?")
 
 
 def sacrebleu_zh_tokens(text: str) -> list[str]:
-    """sacreBLEU 1.5.1's ``zh`` tokens, lower case, without those that are punctuation only."""
+    """The ``zh`` tokens of sacreBLEU 1.5.1, lower case, without those that are punctuation only."""
     text = _CJK.sub(r" \1 ", text.strip())
     if _HAS_SYMBOL.search(text):
         text = _ASCII_SYMBOL.sub(r" \1 ", text)
@@ -60,7 +60,10 @@ def _is_punctuation(word: str) -> bool:
 
 
 def wenet_tokens(text: str) -> list[str]:
-    """WeNet's ``--char=1``: a letter of a script without case stands alone, anything else runs on over ASCII; upper case."""
+    """WeNet's ``--char=1`` tokens, upper case.
+
+    A letter of a script without case stands alone; anything else runs on over ASCII.
+    """
     tokens = []
     position = 0
     while position < len(text):
@@ -84,7 +87,7 @@ def wenet_tokens(text: str) -> list[str]:
 
 
 def _end_of_run(text: str, start: int, closing: str) -> int:
-    """Where a run of ASCII ends: at white space, at a character beyond ASCII, or at (and with) the end of a tag."""
+    """Where a run ends: at white space, before a character beyond ASCII, or after a tag."""
     for index in range(start, len(text)):
         character = text[index]
         if not character.isascii() or character in _WENET_SPACES or character == closing:

@@ -133,7 +133,7 @@ _BASIC_SYMBOLS = _CharacterRule()
 
 
 def normalize_english(text: str) -> str:
-    """Whisper's English normaliser: contractions, titles, numbers and spellings brought to one form.
+    """Whisper's English normaliser: contractions, titles, numbers and spellings in one form.
 
     Raises:
         MissingDependencyError: the spelling table is not installed.
@@ -161,7 +161,7 @@ def normalize_english(text: str) -> str:
 
 
 def normalize_basic(text: str) -> str:
-    """Whisper's basic normaliser, for any language: lower case, brackets gone, marks, symbols and punctuation to spaces."""
+    """Whisper's basic normaliser, for any language: lower case, no brackets, symbols to spaces."""
     text = unicodedata.normalize("NFKC", _without_bracketed(text.lower()))
     return _WHITESPACE.sub(" ", text.translate(_BASIC_SYMBOLS).lower())
 
