@@ -11,10 +11,9 @@ from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.cli import synthesize
 from eureka_audio.data.synthesis.captions import TIMES, Heard, caption, clause, speaker_noun
 from eureka_audio.data.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
+from eureka_audio.data.synthesis.parts import Material, clip_part
 from eureka_audio.data.synthesis.scenes import (
     MAX_SECONDS,
-    Material,
-    clip_part,
     compose_scene,
     place_parts,
     render_sound,

@@ -80,7 +80,8 @@ def _speech(args: argparse.Namespace) -> int:
 
 def _scenes(args: argparse.Namespace) -> int:
     from eureka_audio.data.recordings import recordings
-    from eureka_audio.data.synthesis.scenes import Material, compose_scene, write_clips
+    from eureka_audio.data.synthesis.parts import Material
+    from eureka_audio.data.synthesis.scenes import compose_scene, write_clips
 
     clips = recordings(args.recordings, args.split) if args.recordings else []
     material = Material(
