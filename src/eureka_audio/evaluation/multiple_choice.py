@@ -16,10 +16,10 @@ _WORD = re.compile(r"\w+")
 _OPEN = r"[\s*_\"'“‘(\[（【]*"
 _CLOSE = r"[\s*_\"'”’)\]）】.,:;。，：；、!！]*"
 _BARE_LETTER = re.compile(rf"{_OPEN}([A-Za-z]){_CLOSE}")
-_LEADING_LETTER = re.compile(rf"{_OPEN}([A-Z])[*_]*[).:,\]．）：、】]")
+_LEADING_LETTER = re.compile(rf"{_OPEN}([A-Z])[*_]*(?:[).,\]．）：、】]|:(?!\S))")
 _STATED_LETTER = re.compile(
     r"(?:\b(?:answer|option|choice)(?:\s+is)?|答案(?:是|为|选)?|选项?)\s*[:：]?\s*(?:option\s+)?"
-    rf"{_OPEN}(?-i:([A-Z]))(?=[*_\"'”’\]）】]*(?:[).:,;。，：；、!！\n]|\s*$))",
+    rf"{_OPEN}(?-i:([A-Z]))(?=[*_\"'”’\]）】]*(?:[).,;。，：；、!！\n]|:(?!\S)|\s*$))",
     re.IGNORECASE,
 )
 
@@ -40,25 +40,27 @@ def matches_answer(prediction: str, answer: str, choices: Sequence[str]) -> bool
 def map_letter(prediction: str, choices: Sequence[str]) -> str:
     """Put the option's text in place of a reply that states its letter; leave others alone.
 
-    Understood are a bare letter in any wrapping ("B", "(b).", "**B**"), a capital letter set off at
-    the start ("B. text", "(B) text") and one that is announced ("The answer is B.", "答案：B"; the
-    last one counts). The letter wins over what follows it. A reply that is itself the text of an
-    option is no letter: with the options C, D, G, A the reply "A" means the note.
+    Understood are, in this order, a bare letter in any wrapping ("B", "(b).", "**B**"), one that is
+    announced ("The answer is B.", "答案：B"; the last one counts) and a capital letter set off at
+    the start ("B. text", "(B) text"); the letter wins over what follows it. Where an option's text
+    is that very letter, it is left alone: with the options C, D, G, A the reply "A" means the note.
 
     Unstated: no evaluator publishes this rule; the official matcher rejects letters altogether.
     """
     reply = prediction.strip()
-    if any(reply.casefold() == choice.strip().casefold() for choice in choices):
+    texts = {choice.strip() for choice in choices}
+    if reply in texts:
         return prediction
-    letter = None
-    if match := _BARE_LETTER.fullmatch(reply) or _LEADING_LETTER.match(reply):
-        letter = match[1]
+    if match := _BARE_LETTER.fullmatch(reply):
+        letter, taken = match[1].upper(), match[1].upper() in texts
     elif stated := list(_STATED_LETTER.finditer(reply)):
-        letter = stated[-1][1]
-    if letter is None:
+        letter, taken = stated[-1][1], stated[-1][1] in texts
+    elif match := _LEADING_LETTER.match(reply):
+        letter, taken = match[1], False
+    else:
         return prediction
-    index = ord(letter.upper()) - ord("A")
-    return choices[index] if index < len(choices) else prediction
+    index = ord(letter) - ord("A")
+    return prediction if taken or index >= len(choices) else choices[index]
 
 
 def _words(text: str) -> frozenset[str]:

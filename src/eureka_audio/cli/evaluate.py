@@ -1,0 +1,90 @@
+"""``eureka-audio evaluate``: scores that anyone can reproduce.
+
+``score`` judges predictions that exist already, under a rule that is always named.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from eureka_audio.errors import EurekaAudioError
+from eureka_audio.evaluation.benchmarks import BENCHMARKS, benchmark_named
+from eureka_audio.evaluation.scoring import score_file
+
+EXIT_GOOD, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``evaluate`` and what it can do to the command line."""
+    parser = subparsers.add_parser(
+        "evaluate", help="score predictions under named rules", description=__doc__
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    score = actions.add_parser(
+        "score",
+        help="score a file of predictions",
+        description="Score predictions that exist already, one JSON object per line.",
+        epilog=_rules_table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    score.add_argument("benchmark", metavar="BENCH", help="what the predictions answer, see below")
+    score.add_argument("predictions", metavar="PREDICTIONS.jsonl", help="rows to score")
+    score.add_argument("--rule", required=True, help="the scoring rule; there is no default")
+    score.add_argument("--out", required=True, metavar="RESULTS.jsonl", help="one verdict per row")
+    score.add_argument(
+        "--seed", type=int, default=0, help="of the dice that some rules throw (default: 0)"
+    )
+    score.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for.
+
+    Returns:
+        0 when every row is scored or has no prediction, 1 when some failed or the score is
+        undefined, 2 when the benchmark, the rule or the file is not as it should be.
+    """
+    try:
+        summary = score_file(
+            benchmark_named(args.benchmark), args.predictions, args.rule, args.out, seed=args.seed
+        )
+    except (EurekaAudioError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    print(json.dumps(summary) if args.json else _as_text(summary))
+    return EXIT_SOME_FAILED if summary["failed"] or summary["value"] is None else EXIT_GOOD
+
+
+def _rules_table() -> str:
+    """Benchmarks and their rules, for the help page."""
+    lines = [f"  {b.name:20} {', '.join(b.rules)}" for b in BENCHMARKS.values()]
+    return "\n".join(["benchmarks and their rules:", *lines])
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    """The summary for a reader: what was asked, the score, where every item went, what to know."""
+    score = "undefined" if summary["percent"] is None else f"{summary['percent']:.2f} %"
+    lines = [f"{summary['benchmark']} under rule {summary['rule']}: {summary['metric']} {score}"]
+    kinds = ("items", "scored", "missing", "failed", "unparseable", "skipped")
+    lines.append("  ".join(f"{kind} {summary[kind]:,}" for kind in kinds))
+    for kind, reasons in summary["reasons"].items():
+        lines += [f"  {kind}: {count:,} x {reason}" for reason, count in reasons.items()]
+    lines += _table("details", summary["details"].items())
+    for name, members in summary["groups"].items():
+        shares = [
+            (f"{member} ({share['denominator']:,})", share["value"])
+            for member, share in members.items()
+        ]
+        lines += _table(f"by {name}", shares)
+    return "\n".join(lines + [f"note: {note}" for note in summary["notes"]])
+
+
+def _table(title: str, rows: Iterable[tuple[str, Any]]) -> list[str]:
+    shown = [
+        f"  {name:42} {value:.4f}" if isinstance(value, float) else f"  {name:42} {value}"
+        for name, value in rows
+    ]
+    return [f"{title}:", *shown] if shown else []
