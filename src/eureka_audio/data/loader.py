@@ -1,0 +1,54 @@
+"""Batches in a stream: a plan of samples becomes tensors, on worker processes if wanted.
+
+The stream is a pure function of the plan and the first step, so resuming is asking for a later first step.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from eureka_audio.data.mixture import Batch, MixturePlan
+
+TensorBatch = dict[str, Any]
+Collate = Callable[[Batch], TensorBatch]
+
+
+class _PlannedBatches(Dataset[TensorBatch]):
+    """Maps a step to the tensors of its batch."""
+
+    def __init__(self, plan: MixturePlan, collate: Collate) -> None:
+        self.plan = plan
+        self.collate = collate
+
+    def __getitem__(self, step: int) -> TensorBatch:
+        return self.collate(self.plan.batch(step))
+
+
+def stream_batches(
+    plan: MixturePlan, collate: Collate, *, first_step: int, last_step: int, num_workers: int = 0
+) -> Iterator[TensorBatch]:
+    """The batches of steps `first_step` .. `last_step` - 1, in order.
+
+    Args:
+        plan: says which samples form the batch of a step.
+        collate: turns them into tensors; must draw chance only from the samples' seeds.
+        first_step: the step to begin with (0, or where a checkpoint was saved).
+        last_step: the step to stop before.
+        num_workers: processes that prepare batches ahead; 0 prepares them in this one.
+    """
+    loader = DataLoader(
+        _PlannedBatches(plan, collate),
+        batch_size=None,
+        sampler=range(first_step, last_step),
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+        worker_init_fn=_one_thread,
+    )
+    yield from loader
+
+
+def _one_thread(worker_id: int) -> None:
+    """Keep the workers from fighting the training step for cores."""
+    torch.set_num_threads(1)

@@ -1,0 +1,86 @@
+"""A source of training material: clips of one kind, ready to be heard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eureka_audio.data.augment import (
+    AugmentConfig,
+    augment_waveform,
+    coloured_noise,
+    mix_at_snr,
+)
+from eureka_audio.data.mixture import Sample
+from eureka_audio.data.waveforms import WaveformBank
+from eureka_audio.records import AudioClip
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Clips and their waveforms, index by index."""
+
+    name: str
+    clips: tuple[AudioClip, ...]
+    bank: WaveformBank
+
+    @classmethod
+    def open(cls, name: str, clips: Sequence[AudioClip], cache: Path) -> "ClipSource":
+        """Decode the clips into a bank under `cache`, or find them there."""
+        return cls(name, tuple(clips), WaveformBank.open(clips, cache))
+
+    @cached_property
+    def is_pure_sound(self) -> bool:
+        """Whether every clip has a complete list of events, none of which is speech."""
+        return all(
+            clip.events is not None and all(event.kind != "speech" for event in clip.events)
+            for clip in self.clips
+        )
+
+
+def hear(
+    sources: Mapping[str, ClipSource],
+    sample: Sample,
+    augment: AugmentConfig | None,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], list[AudioClip]]:
+    """The waveform of one sample, and the clips that can be heard in it.
+
+    With augmentation, two clips of pure sound are sometimes heard at once; both are returned, and what is known of the mix is the
+    union. Speech sometimes has a sound behind it as noise, which is not returned: nothing is claimed about it.
+    """
+    source = sources[sample.source]
+    clip, waveform = source.clips[sample.index], source.bank[sample.index]
+    if augment is None:
+        return waveform, [clip]
+    clips = [clip]
+    sound_sources = [other for other in sources.values() if other.is_pure_sound]
+    if source in sound_sources and rng.random() < augment.mix_events_probability:
+        other = sound_sources[int(rng.integers(len(sound_sources)))]
+        index = int(rng.integers(len(other.clips)))
+        snr_db = float(rng.uniform(-6.0, 6.0))
+        waveform = mix_at_snr(waveform, _fit(other.bank[index], len(waveform), rng), snr_db)
+        clips.append(other.clips[index])
+
+    def noise(noise_rng: np.random.Generator, num_samples: int) -> NDArray[np.float32]:
+        speech = clip.transcript is not None
+        with_sound = noise_rng.random() < augment.sound_as_noise_probability
+        if speech and sound_sources and with_sound:
+            chosen = sound_sources[int(noise_rng.integers(len(sound_sources)))]
+            picked = int(noise_rng.integers(len(chosen.clips)))
+            return _fit(chosen.bank[picked], num_samples, noise_rng)
+        return coloured_noise(noise_rng, num_samples)
+
+    return augment_waveform(waveform, augment, rng, noise), clips
+
+
+def _fit(samples: NDArray[np.float32], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A stretch of `length` samples: cut from, or placed somewhere in silence."""
+    if len(samples) >= length:
+        start = int(rng.integers(len(samples) - length + 1))
+        return samples[start : start + length]
+    before = int(rng.integers(length - len(samples) + 1))
+    return np.pad(samples, (before, length - len(samples) - before))

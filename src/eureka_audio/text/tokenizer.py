@@ -1,0 +1,103 @@
+"""The tokenizer: Qwen's byte-level BPE with three audio tokens, and an encoding in which user text cannot become special.
+
+Source: paper section 3.1 (the backbone, and so its tokenizer, is Qwen3's); the audio tokens are those of the released model.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers.models import BPE
+from transformers import Qwen2Tokenizer
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+END_OF_TEXT = "<|endoftext|>"
+TURN_START = "<|im_start|>"
+TURN_END = "<|im_end|>"
+AUDIO_START = "<|audio_start|>"
+AUDIO_PAD = "<|audio_pad|>"
+AUDIO_END = "<|audio_end|>"
+THINK_START = "<think>"
+THINK_END = "</think>"
+
+AUDIO_TOKENS = (AUDIO_START, AUDIO_PAD, AUDIO_END)
+SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END, *AUDIO_TOKENS, THINK_START, THINK_END)
+
+
+def add_audio_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Make the audio tokens known to a plain Qwen tokenizer; returns how many were new."""
+    return int(tokenizer.add_special_tokens({"additional_special_tokens": list(AUDIO_TOKENS)}))
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
+    """Learn a small tokenizer of Qwen's kind.
+
+    Args:
+        texts: what to learn merges from.
+        vocab_size: all tokens together: 256 bytes, the special tokens, and merges.
+    """
+    learner = Tokenizer(BPE())
+    learner.normalizer = normalizers.NFC()
+    learner.pre_tokenizer = _pre_tokenizer()
+    learner.decoder = decoders.ByteLevel()
+    learner.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size - len(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    vocab = learner.get_vocab()
+    merges = _merges_of(learner)
+    tokenizer = Qwen2Tokenizer(
+        vocab=vocab, merges=merges, eos_token=TURN_END, pad_token=END_OF_TEXT, unk_token=None
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
+    return tokenizer
+
+
+def encode_plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of text as nothing but text: a special token spelled in it is cut in two before encoding.
+
+    Every added token counts, special or not (`<think>` is an ordinary added token of Qwen3). The ids decode to `text`.
+    """
+    pattern = _added_token_pattern(tokenizer)
+    cuts = [0, *(match.start() + 1 for match in pattern.finditer(text)), len(text)]
+    ids: list[int] = []
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        if start < end:
+            ids.extend(tokenizer.encode(text[start:end], add_special_tokens=False))
+    return ids
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """Id of a special token.
+
+    Raises:
+        ValueError: the tokenizer lacks it.
+    """
+    if token not in tokenizer.get_added_vocab():
+        raise ValueError(f"this tokenizer has no {token}; call add_audio_tokens on it first")
+    return int(tokenizer.convert_tokens_to_ids(token))
+
+
+def _added_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Matches, without consuming, every place where an added token begins."""
+    tokens = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    return re.compile("(?=" + "|".join(map(re.escape, tokens)) + ")") if tokens else re.compile("(?!)")
+
+
+def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+def _merges_of(learner: Tokenizer) -> list[tuple[str, str]]:
+    return [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]

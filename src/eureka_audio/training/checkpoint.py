@@ -1,0 +1,149 @@
+"""Checkpoints of a training run: complete or absent, checked when read, safetensors and JSON only.
+
+A checkpoint is a folder that appears under its final name only when all of it is on the disk. Its `SHA256SUMS.json` names the
+digest of every file; a damaged checkpoint is reported and the one before it is used.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from eureka_audio.durable import atomic_folder
+from eureka_audio.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+DIGESTS = "SHA256SUMS.json"
+PREFIX = "checkpoint-"
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizers: list[torch.optim.Optimizer], keep: int = 2
+) -> Path:
+    """Write `folder/checkpoint-<step>` and remove all but the newest `keep`.
+
+    The random state of torch is part of it, so that dropout goes on as it would have.
+    """
+    target = folder / f"{PREFIX}{step:08d}"
+    with atomic_folder(target) as temporary:
+        save_file(_unique_tensors(model.state_dict()), temporary / "model.safetensors")
+        tensors: dict[str, Tensor] = {"torch_rng": torch.get_rng_state()}
+        groups: list[Any] = []
+        for number, optimizer in enumerate(optimizers):
+            state = optimizer.state_dict()
+            groups.append(state["param_groups"])
+            for parameter, values in state["state"].items():
+                for name, value in values.items():
+                    tensors[f"{number}.{parameter}.{name}"] = torch.as_tensor(value).contiguous()
+        save_file(tensors, temporary / "optimizer.safetensors")
+        (temporary / "state.json").write_text(json.dumps({"step": step, "groups": groups}))
+        digests = {file.name: _digest(file) for file in sorted(temporary.iterdir())}
+        (temporary / DIGESTS).write_text(json.dumps(digests, indent=1))
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest first."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / DIGESTS).is_file())
+
+
+def resume_latest(
+    folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> int | None:
+    """Load the newest sound checkpoint into model and optimisers.
+
+    Returns:
+        The step to go on with, or `None` when the folder holds no checkpoint at all.
+
+    Raises:
+        CheckpointError: there are checkpoints, and every one is damaged; a run never starts over in silence.
+    """
+    found = list_checkpoints(folder)
+    for path in reversed(found):
+        try:
+            verify(path)
+            return _load(path, model, optimizers)
+        except CheckpointError as error:
+            logger.warning("%s; falling back to the checkpoint before it", error)
+    if found:
+        raise CheckpointError(f"every checkpoint under {folder} is damaged; remove them to start over")
+    return None
+
+
+def verify(path: Path) -> None:
+    """Compare every file of a checkpoint with its digest.
+
+    Raises:
+        CheckpointError: naming the first file that is missing or differs.
+    """
+    try:
+        digests = json.loads((path / DIGESTS).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path / DIGESTS} cannot be read: {error}") from error
+    for name, expected in digests.items():
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"{file} is missing")
+        if _digest(file) != expected:
+            raise CheckpointError(f"{file} is damaged: its SHA-256 is not the one in {DIGESTS}")
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load the model tensors of one checkpoint, every name and shape as expected."""
+    verify(path)
+    try:
+        tensors = load_file(path / "model.safetensors")
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not fit this model: {error}") from error
+    tied = set(model.state_dict()) - set(_unique_tensors(model.state_dict()))
+    if unexpected or set(missing) - tied:
+        raise CheckpointError(
+            f"{path} does not fit this model: missing {sorted(set(missing) - tied)[:5]}, "
+            f"unexpected {unexpected[:5]}"
+        )
+
+
+def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
+    load_weights(path, model)
+    tensors = load_file(path / "optimizer.safetensors")
+    state = json.loads((path / "state.json").read_text())
+    if len(state["groups"]) != len(optimizers):
+        raise CheckpointError(f"{path} was saved with other optimisers than this recipe asks for")
+    for number, optimizer in enumerate(optimizers):
+        per_parameter: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            head, _, rest = key.partition(".")
+            if head == str(number):
+                parameter, _, name = rest.partition(".")
+                per_parameter.setdefault(int(parameter), {})[name] = value
+        optimizer.load_state_dict(
+            {"state": per_parameter, "param_groups": state["groups"][number]}
+        )
+    torch.set_rng_state(tensors["torch_rng"])
+    return int(state["step"])
+
+
+def _unique_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state without the second name of tied tensors, which safetensors refuses to store."""
+    seen: dict[int, str] = {}
+    unique = {}
+    for name, tensor in state.items():
+        if seen.setdefault(tensor.data_ptr(), name) == name or tensor.numel() == 0:
+            unique[name] = tensor.contiguous()
+    return unique
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

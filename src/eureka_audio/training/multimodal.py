@@ -1,0 +1,118 @@
+"""Training of the whole model on tasks: Stage 1, Stage 2 and supervised fine-tuning differ only in their values.
+
+Source: paper sections 4 and 5.2.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eureka_audio.audio.decode import DecodedAudio
+from eureka_audio.data.augment import AugmentConfig, mask_features
+from eureka_audio.data.mixture import Batch
+from eureka_audio.data.sources import ClipSource, hear
+from eureka_audio.data.tasks import draw_task
+from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
+
+SHAPE_MULTIPLE = 32  # mel frames and tokens: few shapes
+
+
+@dataclass
+class MultimodalOutput:
+    """Loss of one batch (Eq. 4) and its parts."""
+
+    loss: Tensor
+    metrics: dict[str, float | Tensor]
+
+
+class MultimodalModel(nn.Module):
+    """The model under training: its parts frozen or not, its loss split up for the log."""
+
+    def __init__(
+        self, model: EurekaAudioForConditionalGeneration, trainable: Sequence[str]
+    ) -> None:
+        """`trainable` names the parts that learn: audio_encoder, adapter, language_model."""
+        super().__init__()
+        self.model = model
+        for name in ("audio_encoder", "adapter", "language_model"):
+            getattr(model, name).requires_grad_(name in trainable)
+        model.audio_encoder.embed_positions.requires_grad_(False)
+
+    def forward(self, **batch: Tensor) -> MultimodalOutput:
+        """Loss of one collated batch."""
+        output = self.model(**batch, use_cache=False)
+        metrics: dict[str, float | Tensor] = {"ntp_loss": output.ntp_loss.detach()}
+        if output.load_balancing_loss is not None:
+            metrics["load_balancing_loss"] = output.load_balancing_loss.detach()
+            share = output.router_statistics.tokens_per_expert.float()
+            metrics["busiest_expert_share"] = (share.max() / share.sum()).detach()
+        return MultimodalOutput(output.loss, metrics)
+
+
+class MultimodalCollator:
+    """Clips of a planned batch -> a batch of conversations, tasks and augmentation drawn by each sample's own seed.
+
+    Args:
+        sources: clips by source.
+        processor: makes tensors, the same as at inference.
+        tasks: for each source, the weights of the tasks its clips are put to.
+        augment: `None` gives the clips as they are.
+        text_lines: plain text, drawn from so that the decoder keeps its language.
+        text_share: lines of text added per audio sample (1.0 is the paper's 1:1 by samples).
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, ClipSource],
+        processor: EurekaAudioProcessor,
+        tasks: Mapping[str, Mapping[str, float]],
+        augment: AugmentConfig | None,
+        text_lines: Sequence[str] = (),
+        text_share: float = 0.0,
+    ) -> None:
+        self.sources = sources
+        self.processor = processor
+        self.tasks = tasks
+        self.augment = augment
+        self.text_lines = text_lines
+        self.text_share = text_share
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Tensors of one batch."""
+        encoded = []
+        for sample in batch.samples:
+            rng = np.random.default_rng(sample.seed)
+            samples, (clip, *_) = hear(self.sources, sample, self.augment, rng)
+            audio = DecodedAudio(samples, clip.id)
+            drawn = draw_task(clip, audio, self.tasks[sample.source], rng)
+            if drawn is None:
+                continue
+            encoded.append(
+                self.processor.encode(
+                    drawn[1],
+                    add_generation_prompt=False,
+                    transform=lambda log_mel, rng=rng: self._mask(log_mel, rng),
+                )
+            )
+            if rng.random() < self.text_share:
+                encoded.append(self._text(self.text_lines[int(rng.integers(len(self.text_lines)))]))
+        return dict(
+            self.processor.collate(
+                encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
+            )
+        )
+
+    def _mask(self, log_mel: Tensor, rng: np.random.Generator) -> Tensor:
+        if self.augment is None:
+            return log_mel
+        return torch.from_numpy(mask_features(log_mel.numpy(), self.augment, rng))
+
+    def _text(self, line: str) -> EncodedConversation:
+        tokenizer = self.processor.tokenizer
+        ids = (*encode_plain(tokenizer, line), token_id(tokenizer, END_OF_TEXT))
+        return EncodedConversation(ids, ids, (), 0.0)

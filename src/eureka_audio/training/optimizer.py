@@ -1,0 +1,81 @@
+"""The optimiser and its schedule.
+
+Matrices inside transformer layers are stepped by Muon, everything else (embeddings, norms, biases, convolutions, routers,
+stacked experts) by AdamW; or everything by AdamW.
+"""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from eureka_audio.config import Config
+
+
+class OptimizerConfig(Config):
+    """How parameters are stepped.
+
+    Unstated: the paper gives no optimiser, rate or schedule. The schedule is warm-up, constant, then a linear fall to zero over
+    the last steps, because its constant part can be prolonged without having planned it. Muon's update is scaled to the size of
+    AdamW's, so one rate serves both.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup_steps: int = 300
+    decay_steps: int = 0
+    max_grad_norm: float = 1.0
+
+
+def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+    """Optimisers over the trainable parameters of `model`; each group keeps its peak rate as `peak_lr`."""
+    matrices, decayed, plain = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if config.name == "muon" and parameter.ndim == 2 and ".layers." in f".{name}":
+            matrices.append(parameter)
+        elif parameter.ndim >= 2 and "embed" not in name:
+            decayed.append(parameter)
+        else:
+            plain.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=config.learning_rate,
+            betas=config.betas,
+            fused=True,
+        )
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices,
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def rate_factor(step: int, max_steps: int, config: OptimizerConfig) -> float:
+    """Share of the peak learning rate at optimiser step `step` of `max_steps`.
+
+    Example:
+        >>> [rate_factor(s, 10, OptimizerConfig(warmup_steps=2, decay_steps=4)) for s in (0, 1, 5, 8)]
+        [0.5, 1.0, 1.0, 0.5]
+    """
+    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    left = max_steps - step
+    fall = min(1.0, left / config.decay_steps) if config.decay_steps else 1.0
+    return warm * fall

@@ -1,0 +1,145 @@
+"""A recipe: everything that makes a model, from sources to stages, as one typed value.
+
+Source: paper sections 4 and 5.2 give the stages and the ratios of tasks; what is trained before them (encoder, decoder) stands in
+for Whisper and Qwen3, which the paper starts from.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from eureka_audio.config import Config
+from eureka_audio.data.augment import AugmentConfig
+from eureka_audio.data.recordings import read_dataset
+from eureka_audio.data.sources import ClipSource
+from eureka_audio.errors import ConfigError, ManifestError
+from eureka_audio.manifest import audio_path, read_manifest
+from eureka_audio.records import AudioClip, Split
+from eureka_audio.training.encoder_pretraining import EncoderHeadsConfig
+from eureka_audio.training.trainer import TrainerConfig
+
+
+class SourceConfig(Config):
+    """Where clips come from: a folder with manifests under it, or one data set of the recordings pack."""
+
+    manifest: str | None = None
+    recordings: str | None = None
+    split: Split = "train"
+
+    def read(self, data: Path, recordings: Path) -> list[AudioClip]:
+        """The clips, with absolute paths.
+
+        Args:
+            data: what `manifest` is relative to.
+            recordings: the recordings pack that holds the data set `recordings`.
+
+        Raises:
+            ConfigError: neither or both of `manifest` and `recordings` are given, or nothing is found there.
+        """
+        if (self.manifest is None) == (self.recordings is None):
+            raise ConfigError("a source needs either manifest or recordings, and not both")
+        if self.recordings is not None:
+            clips = read_dataset(recordings / self.recordings)
+        else:
+            found = sorted((data / str(self.manifest)).rglob("manifest.jsonl"))
+            if not found:
+                raise ManifestError(f"expected a manifest.jsonl under {data / str(self.manifest)}")
+            clips = [
+                clip.model_copy(update={"path": str(audio_path(clip, path))})
+                for path in found
+                for clip in read_manifest(path, AudioClip)
+            ]
+        clips = [clip for clip in clips if clip.split == self.split]
+        if not clips:
+            raise ConfigError(f"no clip of split {self.split!r} in {self.manifest or self.recordings}")
+        return clips
+
+
+class MixtureConfig(Config):
+    """How batches are drawn from the sources."""
+
+    weights: dict[str, float]
+    samples_per_epoch: int = 10_000
+    batch_seconds: float = 128.0
+    max_batch_size: int = 128
+    max_clip_seconds: float = 12.0
+
+
+class EncoderStage(Config):
+    """Pretraining of the audio encoder. Layers are dropped whole, which costs less than nothing, rather than units."""
+
+    layerdrop: float = 0.05
+    mixture: MixtureConfig
+    augment: AugmentConfig = AugmentConfig()
+    heads: EncoderHeadsConfig = EncoderHeadsConfig()
+    evaluate: tuple[str, ...] = ()
+    trainer: TrainerConfig = TrainerConfig()
+
+
+class TextConfig(Config):
+    """Where plain text comes from: the free corpora, and what the sources' clips say and are called."""
+
+    vocab_size: int = 1024
+    sources: tuple[str, ...] = ()
+    renderings_per_clip: int = 3
+
+
+class DecoderStage(Config):
+    """Pretraining of the decoder on text."""
+
+    row_length: int = 192
+    batch_size: int = 32
+    trainer: TrainerConfig = TrainerConfig()
+
+
+class MultimodalStage(Config):
+    """Training on tasks: which parts learn, from what, how often.
+
+    `tasks` gives for each source the weights of the tasks its clips are put to; `text_share` the lines of plain text added per
+    audio sample.
+    """
+
+    trainable: tuple[Literal["audio_encoder", "adapter", "language_model"], ...]
+    mixture: MixtureConfig
+    tasks: dict[str, dict[str, float]]
+    text_share: float = 0.0
+    augment: AugmentConfig = AugmentConfig()
+    trainer: TrainerConfig = TrainerConfig()
+
+
+class ModelConfig(Config):
+    """Shapes: a preset and what differs from it."""
+
+    preset: str = "nano"
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(Config):
+    """The whole life of a model."""
+
+    name: str
+    seed: int = 0
+    model: ModelConfig = ModelConfig()
+    sources: dict[str, SourceConfig]
+    text: TextConfig = TextConfig()
+    encoder: EncoderStage
+    decoder: DecoderStage = DecoderStage()
+    stages: dict[str, MultimodalStage] = Field(default_factory=dict)
+
+
+def open_sources(
+    recipe: Recipe, names: set[str], data: Path, recordings: Path, cache: Path
+) -> dict[str, ClipSource]:
+    """The named sources, decoded.
+
+    Raises:
+        ConfigError: a name is not among the recipe's sources.
+    """
+    unknown = names - set(recipe.sources)
+    if unknown:
+        raise ConfigError(f"a stage draws from sources the recipe does not have: {sorted(unknown)}")
+    return {
+        name: ClipSource.open(name, recipe.sources[name].read(data, recordings), cache)
+        for name in sorted(names)
+    }

@@ -1,0 +1,160 @@
+"""The training loop, and only the loop.
+
+What a model is, what a batch is and how a run is judged come in as callables; what is trainable is decided before the loop
+(`stages.py`). The loop steps, logs, saves and resumes.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from eureka_audio.config import Config
+from eureka_audio.errors import TrainingError
+from eureka_audio.training.checkpoint import resume_latest, save_checkpoint
+from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers, rate_factor
+
+
+class TrainerConfig(Config):
+    """Length, precision and bookkeeping of one run."""
+
+    max_steps: int = 1000
+    precision: Literal["fp32", "bf16"] = "bf16"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    seed: int = 0
+    num_workers: int = 1
+    log_every: int = 50
+    save_every: int = 500
+    evaluate_every: int = 1000
+    keep_checkpoints: int = 2
+
+
+class StepOutput(Protocol):
+    """What a model returns for a batch: a loss to descend and figures to log."""
+
+    loss: Tensor
+    metrics: Mapping[str, float | Tensor]
+
+
+BatchStream = Callable[[int, int], Iterator[dict[str, Any]]]
+
+
+def train(
+    model: nn.Module,
+    batches: BatchStream,
+    config: TrainerConfig,
+    folder: Path,
+    *,
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train until `config.max_steps`, going on from the newest sound checkpoint in `folder`.
+
+    Args:
+        model: called as `model(**batch)`, returns a `StepOutput`.
+        batches: `(first_step, last_step)` -> the batches of these steps; must be a pure function of the step.
+        config: the trainer's section of the recipe.
+        folder: checkpoints and `log.jsonl` go here.
+        evaluate: called every `evaluate_every` steps and at the end; its figures are logged.
+        device: where the step runs.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    model.to(device).train()
+    optimizers = build_optimizers(model, config.optimizer)
+    first_step = resume_latest(folder, model, optimizers) or 0
+    log = RunLog(folder / "log.jsonl", config.log_every)
+    stream = batches(first_step, config.max_steps)
+    progress = tqdm(range(first_step, config.max_steps), initial=first_step, total=config.max_steps)
+    for step in progress:
+        batch = _to_device(next(stream), device)
+        rate = rate_factor(step, config.max_steps, config.optimizer)
+        metrics = train_step(model, batch, optimizers, rate, config)
+        if log.add(step, {**metrics, "rate": rate}):
+            progress.set_description(f"loss {log.last['loss']:.3f}")
+        done = step + 1
+        if evaluate is not None and (done % config.evaluate_every == 0 or done == config.max_steps):
+            model.eval()
+            with torch.inference_mode():
+                log.write(done, dict(evaluate(model)))
+            model.train()
+        if done % config.save_every == 0 or done == config.max_steps:
+            save_checkpoint(folder, done, model, optimizers, config.keep_checkpoints)
+
+
+def train_step(
+    model: nn.Module,
+    batch: dict[str, Any],
+    optimizers: list[torch.optim.Optimizer],
+    rate: float,
+    config: TrainerConfig,
+) -> dict[str, float | Tensor]:
+    """One forward, backward and step at `rate` times each group's peak learning rate."""
+    with torch.autocast(
+        next(model.parameters()).device.type, torch.bfloat16, enabled=config.precision == "bf16"
+    ):
+        output: StepOutput = model(**batch)
+    output.loss.backward()
+    loss = float(output.loss.detach())
+    if not math.isfinite(loss):
+        raise TrainingError(f"expected a finite loss, got {loss}; lower the learning rate")
+    norm = nn.utils.clip_grad_norm_(
+        [p for p in model.parameters() if p.grad is not None], config.optimizer.max_grad_norm
+    )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return {"loss": loss, "grad_norm": norm, **output.metrics}
+
+
+class RunLog:
+    """Means of the figures between two lines, appended to a JSON-lines file."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        """Write to `path` each time `every` steps have been added."""
+        self.path = path
+        self.every = every
+        self.last: dict[str, float] = {}
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._since = time.perf_counter()
+
+    def add(self, step: int, metrics: Mapping[str, float | Tensor]) -> bool:
+        """Take in one step's figures; True when a line was written."""
+        for name, value in metrics.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + float(value), count + 1)
+        if (step + 1) % self.every:
+            return False
+        now = time.perf_counter()
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        means["seconds_per_step"] = (now - self._since) / self.every
+        self.write(step + 1, means)
+        self._sums, self._since = {}, now
+        return True
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Append one line."""
+        self.last = dict(figures)
+        rounded = {name: round(float(value), 5) for name, value in figures.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **rounded}) + "\n")
+        logging.getLogger(__name__).info("step %d %s", step, rounded)
+
+
+def _to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
+    return {
+        name: value.to(device) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }
