@@ -1,7 +1,7 @@
 """Typed recipe files: YAML in, a pydantic model out, with dotted overrides.
 
-An unknown key is an error that names its nearest known neighbour, because a misspelt setting that is silently ignored costs
-days.
+An unknown key is an error that names its nearest known neighbour, because a misspelt setting that
+is silently ignored costs days.
 """
 
 import difflib
@@ -35,7 +35,8 @@ def load_config(
         overrides: `dotted.key=value` strings; a value is read as YAML.
 
     Raises:
-        ConfigError: the file is missing or not a mapping, a key is unknown, or a value does not fit.
+        ConfigError: the file is missing or not a mapping, a key is unknown, or a value does not
+            fit.
     """
     tree: dict[str, Any] = {}
     if path is not None:
@@ -47,7 +48,9 @@ def load_config(
         except yaml.YAMLError as error:
             raise ConfigError(f"{path} is not valid YAML: {error}") from error
         if not isinstance(loaded, dict | None):
-            raise ConfigError(f"expected a mapping at the top of {path}, got a {type(loaded).__name__}")
+            raise ConfigError(
+                f"expected a mapping at the top of {path}, got a {type(loaded).__name__}"
+            )
         tree = loaded or {}
     for override in overrides:
         _apply_override(tree, override)
@@ -55,7 +58,9 @@ def load_config(
         return schema.model_validate(tree)
     except ValidationError as error:
         where = f"{path}: " if path is not None else ""
-        raise ConfigError(where + "; ".join(_explain(schema, item) for item in error.errors())) from error
+        raise ConfigError(
+            where + "; ".join(_explain(schema, item) for item in error.errors())
+        ) from error
 
 
 def dump_config(config: BaseModel) -> str:

@@ -1,7 +1,10 @@
-"""The one processor: a conversation becomes tensors here, in training, evaluation and serving alike.
+"""The one processor: a conversation becomes tensors here, in training, evaluation and serving
+alike.
 
-conversation -> waveforms -> windows -> log-mel -> `input_features (A, M, F)`, `feature_lengths (A,)`
-             -> token ids with one placeholder per audio token -> `input_ids`, `attention_mask`, `labels` `(B, T)`
+conversation -> waveforms -> windows -> log-mel -> `input_features (A, M, F)`, `feature_lengths
+(A,)`
+             -> token ids with one placeholder per audio token -> `input_ids`, `attention_mask`,
+             `labels` `(B, T)`
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +38,8 @@ LoadAudio = Callable[[Any], DecodedAudio]
 class EncodedConversation:
     """One conversation as ids and features; `collate` makes a batch of several.
 
-    `input_ids` and `labels` are `(T,)`; `features` holds one log-mel `(M, F)` per audio window, in the order of the placeholders.
+    `input_ids` and `labels` are `(T,)`; `features` holds one log-mel `(M, F)` per audio window, in
+    the order of the placeholders.
     """
 
     input_ids: tuple[int, ...]
@@ -53,13 +57,16 @@ class EurekaAudioProcessor(ProcessorMixin):
     """Feature extractor, tokenizer and chat template of Eureka-Audio.
 
     Args:
-        feature_extractor: its `feature_size` is the number of mel bins; the features themselves are `audio.features`'.
+        feature_extractor: its `feature_size` is the number of mel bins; the features themselves are
+            `audio.features`'.
         tokenizer: Qwen's, with the audio tokens (`text.tokenizer.add_audio_tokens`).
-        chat_template: unused, since ids are assembled by `text.chat`; accepted because transformers passes it.
+        chat_template: unused, since ids are assembled by `text.chat`; accepted because transformers
+            passes it.
 
     Example:
         inputs = processor.apply_chat_template(
-            [{"role": "user", "content": [{"type": "audio", "audio": "dog.wav"}, {"type": "text", "text": "What is it?"}]}]
+            [{"role": "user", "content": [{"type": "audio", "audio": "dog.wav"}, {"type": "text",
+            "text": "What is it?"}]}]
         )
         model.generate(**inputs)
     """
@@ -90,7 +97,8 @@ class EurekaAudioProcessor(ProcessorMixin):
 
         Args:
             text: what the user says; special tokens spelled in it stay text.
-            audio: a path, bytes, file object, data URI, or array with `sampling_rate`; or a list of them; `None` for text alone.
+            audio: a path, bytes, file object, data URI, or array with `sampling_rate`; or a list of
+                them; `None` for text alone.
             sampling_rate: of arrays, in Hz.
             **kwargs: passed to `collate` (`padding_side`).
 
@@ -100,7 +108,9 @@ class EurekaAudioProcessor(ProcessorMixin):
         texts = [text] if isinstance(text, str) or text is None else list(text)
         audios = list(audio) if isinstance(audio, list | tuple) else [audio] * len(texts)
         if len(texts) != len(audios):
-            raise MessageError(f"expected as many texts as audios, got {len(texts)} and {len(audios)}")
+            raise MessageError(
+                f"expected as many texts as audios, got {len(texts)} and {len(audios)}"
+            )
 
         def load(source: Any) -> DecodedAudio:
             is_array = hasattr(source, "dtype")
@@ -127,18 +137,22 @@ class EurekaAudioProcessor(ProcessorMixin):
         """Tensors for one conversation, or for a list of them.
 
         Args:
-            conversation: messages as dicts, in transformers' or the authors' format (`parse_messages`), or a list of such.
+            conversation: messages as dicts, in transformers' or the authors' format
+                (`parse_messages`), or a list of such.
             chat_template: must be `None`; a template from outside could render special tokens.
             add_generation_prompt: end with the opening of the assistant's turn.
             access: what paths and URLs may be opened.
             padding_side: "left" for generation, "right" for training.
-            **kwargs: accepted for transformers' sake (`tokenize=True`, `return_dict=True`, `return_tensors="pt"`).
+            **kwargs: accepted for transformers' sake (`tokenize=True`, `return_dict=True`,
+            `return_tensors="pt"`).
 
         Raises:
             MessageError: a message is malformed, or an option asks for what is not offered.
         """
         if chat_template is not None or kwargs.get("tokenize") is False:
-            raise MessageError("this processor assembles ids itself: no template, no tokenize=False")
+            raise MessageError(
+                "this processor assembles ids itself: no template, no tokenize=False"
+            )
         batched = bool(conversation) and not isinstance(conversation[0], Mapping)
         conversations = conversation if batched else [conversation]
         encoded = [
@@ -163,9 +177,11 @@ class EurekaAudioProcessor(ProcessorMixin):
 
         Args:
             conversation: its audio parts hold anything `load` takes, or `DecodedAudio`.
-            add_generation_prompt: end with the opening of the assistant's turn; else the last turn is the answer to learn.
+            add_generation_prompt: end with the opening of the assistant's turn; else the last turn
+                is the answer to learn.
             load: turns an audio source into a waveform.
-            transform: applied to the log-mel `(M, F)` of each window (SpecAugment); must keep its shape.
+            transform: applied to the log-mel `(M, F)` of each window (SpecAugment); must keep its
+                shape.
         """
         features: list[Tensor] = []
         counts: list[list[int]] = []
@@ -189,7 +205,8 @@ class EurekaAudioProcessor(ProcessorMixin):
     def window_features(self, waveform: NDArray[np.float32]) -> list[Tensor]:
         """Log-mel `(M, F)` of each window of a waveform `(S,)`.
 
-        Departure: the released code takes one maximum over the whole file; here each window is normalised by its own.
+        Departure: the released code takes one maximum over the whole file; here each window is
+            normalised by its own.
         """
         num_mel_bins = self.feature_extractor.feature_size
         return [
@@ -208,8 +225,8 @@ class EurekaAudioProcessor(ProcessorMixin):
         """Pad conversations to one batch; T and F become multiples of `multiple`.
 
         Returns:
-            `input_ids` and `attention_mask` `(B, T)`; `labels` `(B, T)` if wanted; `input_features` `(A, M, F)` and
-            `feature_lengths` `(A,)` if any conversation has audio.
+            `input_ids` and `attention_mask` `(B, T)`; `labels` `(B, T)` if wanted; `input_features`
+            `(A, M, F)` and `feature_lengths` `(A,)` if any conversation has audio.
         """
         width = -(-max(len(item.input_ids) for item in encoded) // multiple) * multiple
         shape = (len(encoded), width)
@@ -233,9 +250,11 @@ class EurekaAudioProcessor(ProcessorMixin):
 
 
 def pad_features(features: Sequence[Tensor], multiple: int = 1) -> dict[str, Tensor]:
-    """Log-mels `(M, F)` of different length -> `input_features` `(A, M, F)` and `feature_lengths` `(A,)`.
+    """Log-mels `(M, F)` of different length -> `input_features` `(A, M, F)` and `feature_lengths`
+    `(A,)`.
 
-    F is the longest length, rounded up to a multiple of `multiple`: fewer shapes are faster in training.
+    F is the longest length, rounded up to a multiple of `multiple`: fewer shapes are faster in
+    training.
     """
     lengths = torch.tensor([item.shape[1] for item in features])
     width = -(-int(lengths.max()) // multiple) * multiple
@@ -248,8 +267,8 @@ def pad_features(features: Sequence[Tensor], multiple: int = 1) -> dict[str, Ten
 def parse_messages(messages: Any) -> Conversation:
     """Messages as dicts -> a conversation.
 
-    A message is `{"role": ..., "content": text or parts}`. A part is `{"type": "text", "text": ...}`, or
-    `{"type": "audio", "audio": anything load_audio takes}` as in transformers, or
+    A message is `{"role": ..., "content": text or parts}`. A part is `{"type": "text", "text":
+    ...}`, or `{"type": "audio", "audio": anything load_audio takes}` as in transformers, or
     `{"type": "audio_url", "audio_url": {"url": path, URL or data URI}}` as in the authors' code.
 
     Raises:
@@ -282,14 +301,17 @@ def _parse_part(where: str, part: Any) -> TextPart | AudioPart:
     if kind == "text" and isinstance(part.get("text"), str):
         return TextPart(text=part["text"])
     if kind == "audio" and any(part.get(key) is not None for key in ("audio", "path", "url")):
-        return AudioPart(audio=next(part[k] for k in ("audio", "path", "url") if part.get(k) is not None))
+        return AudioPart(
+            audio=next(part[k] for k in ("audio", "path", "url") if part.get(k) is not None)
+        )
     if kind == "audio_url":
         url = part.get("audio_url")
         url = url.get("url") if isinstance(url, Mapping) else url
         if url is not None:
             return AudioPart(audio=url)
     raise MessageError(
-        f"{where}: expected a part of type text, audio or audio_url with its content, got {part!r:.80}"
+        f"{where}: expected a part of type text, audio or audio_url with its content, "
+        f"got {part!r:.80}"
     )
 
 
@@ -304,9 +326,5 @@ def _audio_parts(conversation: Conversation) -> list[AudioPart]:
 
 def _simple_conversation(text: str | None, audio: Any) -> Conversation:
     if audio is None:
-        return Conversation(
-            messages=(Message(role="user", content=(TextPart(text=text or ""),)),)
-        )
+        return Conversation(messages=(Message(role="user", content=(TextPart(text=text or ""),)),))
     return question_request(audio, text or "")
-
-

@@ -1,7 +1,7 @@
 """The nouns that travel between the rooms of this house.
 
-All of them are frozen pydantic models: validated on entry, JSON on the way out, and free of torch, so that a data machine
-needs no GPU stack.
+All of them are frozen pydantic models: validated on entry, JSON on the way out, and free of torch,
+so that a data machine needs no GPU stack.
 """
 
 from typing import Annotated, Any, Literal
@@ -29,8 +29,8 @@ class Speaker(Record):
 class AudioEvent(Record):
     """One thing that can be heard, at a known place of a clip.
 
-    ``label`` is the plain English name a caption would use ("dog", "violin", "speech"). ``end_seconds`` may pass the end
-    of what is audible, never the end of the clip.
+    ``label`` is the plain English name a caption would use ("dog", "violin", "speech").
+    ``end_seconds`` may pass the end of what is audible, never the end of the clip.
     """
 
     kind: Literal["speech", "sound", "instrument", "music"]
@@ -44,9 +44,10 @@ class AudioEvent(Record):
 class AudioClip(Record):
     """One recording on disk and all that is known of it; the row of an audio manifest.
 
-    ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is unknown, which is not the
-    same as absent: a task that needs it leaves the clip out. ``events`` is ``None`` when unknown and a complete,
-    start-ordered list otherwise: every audible event of the clip is in it.
+    ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is
+    unknown, which is not the same as absent: a task that needs it leaves the clip out. ``events``
+    is ``None`` when unknown
+    and a complete, start-ordered list otherwise: every audible event of the clip is in it.
     """
 
     id: str
@@ -72,7 +73,7 @@ class TextPart(Record):
 
 
 class AudioPart(Record):
-    """One audio input inside a message: a path, bytes, a file object, an array, a data URI, or a decoded waveform."""
+    """One audio input of a message: anything `load_audio` takes, or what it returns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -88,6 +89,6 @@ class Message(Record):
 
 
 class Conversation(Record):
-    """Turns in order. A training conversation ends with the assistant's turn, which is what is learnt."""
+    """Turns in order. A training conversation ends with the assistant's, which is learnt."""
 
     messages: tuple[Message, ...]

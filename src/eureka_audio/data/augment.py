@@ -1,7 +1,7 @@
 """Augmentation of waveforms and log-mel features.
 
-Every function takes its random generator, so that a sample drawn with the same seed is the same sample, in any worker and
-after any resume.
+Every function takes its random generator, so that a sample drawn with the same seed is the same
+sample, in any worker and after any resume.
 """
 
 from collections.abc import Callable
@@ -121,9 +121,7 @@ def coloured_noise(rng: np.random.Generator, num_samples: int) -> Samples:
     return (shaped / (np.abs(shaped).max() + 1e-9)).astype(np.float32)
 
 
-def mask_features(
-    features_MF: Samples, config: AugmentConfig, rng: np.random.Generator
-) -> Samples:
+def mask_features(features_MF: Samples, config: AugmentConfig, rng: np.random.Generator) -> Samples:
     """SpecAugment: a few bands of time and of frequency set to the clip's mean.
 
     Args:

@@ -1,6 +1,7 @@
 """Batches in a stream: a plan of samples becomes tensors, on worker processes if wanted.
 
-The stream is a pure function of the plan and the first step, so resuming is asking for a later first step.
+The stream is a pure function of the plan and the first step, so resuming is asking for a later
+first step.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,9 @@
 """Which samples make up which batch: a pure function of the seed and the step.
 
-Nothing here holds a position. A run that resumes at step n asks for batch n and gets the very batch an uninterrupted run
-would have had, with any number of workers; a sample brings its own seed, so its augmentation is the same too.
+Nothing here holds a position. A run that resumes at step n asks for batch n and gets the very batch
+an uninterrupted run would have had, with any number of workers; a sample brings its own seed, so
+its augmentation is the
+same too.
 """
 
 import math
@@ -33,16 +35,18 @@ class Batch:
 class MixturePlan:
     """Batches from several sources in exact proportions.
 
-    Each epoch draws a fixed number of samples from each source (largest-remainder rounding of its weight), continuing that
-    source's own shuffled cycle, so every clip of a source is heard once before any is heard twice.
+    Each epoch draws a fixed number of samples from each source (largest-remainder rounding of its
+    weight), continuing that source's own shuffled cycle, so every clip of a source is heard once
+    before any is heard twice.
 
     Args:
         durations_seconds: for each source, the duration of each of its clips `(num_clips,)`.
         weights: relative number of samples drawn from each source.
         samples_per_epoch: samples in one epoch over all sources.
         batch_seconds: padded seconds of audio in one batch.
-        bucket_seconds: clips are batched with clips of the same length, rounded up to a multiple of this. All batches of a bucket
-            hold the same number of clips, because each new shape costs a processor seconds.
+        bucket_seconds: clips are batched with clips of the same length, rounded up to a multiple of
+            this. All batches of a bucket hold the same number of clips, because each new shape
+            costs a processor seconds.
         max_batch_size: most clips in one batch.
         seed: of the order and of every sample's seed.
         max_clip_seconds: longer clips are left out (and counted in `num_too_long`).
@@ -132,7 +136,7 @@ class MixturePlan:
     def _full_batch(
         self, samples: list[Sample], start: int, size: int, rng: np.random.Generator
     ) -> Batch:
-        """`size` samples from `start` on; a last, short batch is filled up by hearing others of its bucket anew."""
+        """`size` samples from `start` on; a short last batch hears others of its bucket again."""
         chosen = samples[start : start + size]
         while len(chosen) < size:
             again = samples[int(rng.integers(len(samples)))]

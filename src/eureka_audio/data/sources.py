@@ -49,8 +49,10 @@ def hear(
 ) -> tuple[NDArray[np.float32], list[AudioClip]]:
     """The waveform of one sample, and the clips that can be heard in it.
 
-    With augmentation, two clips of pure sound are sometimes heard at once; both are returned, and what is known of the mix is the
-    union. Speech sometimes has a sound behind it as noise, which is not returned: nothing is claimed about it.
+    With augmentation, two clips of pure sound are sometimes heard at once; both are returned, and
+    what is known of the mix is the union. Speech sometimes has a sound behind it as noise, which is
+    not returned: nothing is
+    claimed about it.
     """
     source = sources[sample.source]
     clip, waveform = source.clips[sample.index], source.bank[sample.index]
@@ -77,7 +79,9 @@ def hear(
     return augment_waveform(waveform, augment, rng, noise), clips
 
 
-def _fit(samples: NDArray[np.float32], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _fit(
+    samples: NDArray[np.float32], length: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """A stretch of `length` samples: cut from, or placed somewhere in silence."""
     if len(samples) >= length:
         start = int(rng.integers(len(samples) - length + 1))

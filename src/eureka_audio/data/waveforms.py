@@ -1,7 +1,8 @@
-"""A bank of decoded waveforms: every clip of a manifest as 16-bit samples in one memory-mapped file.
+"""A bank of decoded waveforms: every clip of a manifest as 16-bit samples in one memory-mapped
+file.
 
-Decoding costs more than everything else a small model's loader does, so it is done once. The bank is keyed by what it holds:
-a changed list of clips makes a new bank, never a stale one.
+Decoding costs more than everything else a small model's loader does, so it is done once. The bank
+is keyed by what it holds: a changed list of clips makes a new bank, never a stale one.
 """
 
 import hashlib
@@ -25,7 +26,8 @@ class WaveformBank:
     """Random access to the waveforms of a list of clips.
 
     Example:
-        bank = WaveformBank.open(clips, "runs/cache"); waveform = bank[0]  # float32 (S,), 16 kHz mono
+        bank = WaveformBank.open(clips, "runs/cache")
+        waveform = bank[0]  # float32 (S,), 16 kHz mono
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,14 +1,16 @@
-"""The chat template: a conversation becomes token ids, segment by segment.
+r"""The chat template: a conversation becomes token ids, segment by segment.
 
-Special tokens come from this module only; whatever a user wrote is encoded as plain text. That is why ids are assembled here
-rather than rendered to one string and parsed again.
+Special tokens come from this module only; whatever a user wrote is encoded as plain text. That is
+why ids are assembled here rather than rendered to one string and parsed again.
 
     <|im_start|>role\\n ... <|im_end|>\\n           one turn
-    <|audio_start|><|audio_pad|>*U<|audio_end|>    one audio window of U tokens, no newline around it
-    <|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n  the opening of the answer: an empty think block
+    <|audio_start|><|audio_pad|>*U<|audio_end|>    one audio window of U tokens, no newline around
+    it <|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n  the opening of the answer: an empty
+    think
+    block
 
-Source: the released model's prompt format (Qwen3's template, section 3.1). Departure: the released code recognises special tokens
-in user text; here they stay text.
+Source: the released model's prompt format (Qwen3's template, section 3.1). Departure: the released
+code recognises special tokens in user text; here they stay text.
 """
 
 from collections.abc import Sequence
@@ -40,7 +42,7 @@ CHOICES_PROMPT = "{question}\nAnswer with one of: {choices}."
 
 @dataclass
 class EncodedChat:
-    """Token ids of one conversation `(T,)`, and their labels: the id where it is learnt, -100 elsewhere."""
+    """Token ids `(T,)` of a conversation; `labels` hold the id where it is learnt, else -100."""
 
     input_ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -64,8 +66,8 @@ def encode_chat(
         conversation: turns in order.
         tokenizer: knows the special tokens.
         audio_token_counts: for each audio part in order, the audio tokens of each of its windows.
-        add_generation_prompt: end with the opening of an assistant turn; otherwise the last turn must be the assistant's, and
-            its text with the closing token is what is learnt.
+        add_generation_prompt: end with the opening of an assistant turn; otherwise the last turn
+            must be the assistant's, and its text with the closing token is what is learnt.
 
     Raises:
         MessageError: a turn is missing, or the assistant's turn holds audio.
@@ -81,7 +83,8 @@ def encode_chat(
             is_answer = message is last and not add_generation_prompt
             _add_reply(encoded, message, tokenizer, is_answer=is_answer)
             continue
-        encoded.add([token_id(tokenizer, TURN_START), *encode_plain(tokenizer, f"{message.role}\n")])
+        turn_start = token_id(tokenizer, TURN_START)
+        encoded.add([turn_start, *encode_plain(tokenizer, f"{message.role}\n")])
         for part in message.content:
             if isinstance(part, TextPart):
                 encoded.add(encode_plain(tokenizer, part.text))
@@ -96,7 +99,10 @@ def encode_chat(
 def _add_reply(
     encoded: EncodedChat, message: Message, tokenizer: PreTrainedTokenizerBase, *, is_answer: bool
 ) -> None:
-    """An assistant turn; the one to be learnt opens as generation does, earlier ones without a think block, as in Qwen3."""
+    """An assistant turn.
+
+    The one to be learnt opens as generation does; earlier ones have no think block, as in Qwen3.
+    """
     texts = [part.text for part in message.content if isinstance(part, TextPart)]
     if len(texts) != len(message.content):
         raise MessageError("an assistant message holds text only, got an audio part")
@@ -128,7 +134,8 @@ def _audio_ids(tokenizer: PreTrainedTokenizerBase, window_token_counts: Sequence
 def transcription_request(audio: object, language: str | None = None) -> Conversation:
     """Ask for a transcript: a system prompt and no user text, as the released model does.
 
-    Unstated: the wording. `language` is an English name ("English"); naming it keeps a multilingual model from translating.
+    Unstated: the wording. `language` is an English name ("English"); naming it keeps a multilingual
+    model from translating.
     """
     system = TRANSCRIBE_SYSTEM_PROMPT
     if language is not None:
@@ -148,9 +155,7 @@ def question_request(
     if choices is not None:
         question = CHOICES_PROMPT.format(question=question, choices=", ".join(choices))
     return Conversation(
-        messages=(
-            Message(role="user", content=(AudioPart(audio=audio), TextPart(text=question))),
-        )
+        messages=(Message(role="user", content=(AudioPart(audio=audio), TextPart(text=question))),)
     )
 
 

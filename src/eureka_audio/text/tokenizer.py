@@ -1,11 +1,14 @@
-"""The tokenizer: Qwen's byte-level BPE with three audio tokens, and an encoding in which user text cannot become special.
+"""The tokenizer: Qwen's byte-level BPE with three audio tokens, and an encoding in which user text
+cannot become special.
 
-Source: paper section 3.1 (the backbone, and so its tokenizer, is Qwen3's); the audio tokens are those of the released model.
+Source: paper section 3.1 (the backbone, and so its tokenizer, is Qwen3's); the audio tokens are
+those of the released model.
 """
 
 import json
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers.models import BPE
@@ -62,12 +65,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
 def encode_plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Ids of text as nothing but text: a special token spelled in it is cut in two before encoding.
 
-    Every added token counts, special or not (`<think>` is an ordinary added token of Qwen3). The ids decode to `text`.
+    Every added token counts, special or not (`<think>` is an ordinary added token of Qwen3). The
+    ids decode to `text`.
     """
     pattern = _added_token_pattern(tokenizer)
     cuts = [0, *(match.start() + 1 for match in pattern.finditer(text)), len(text)]
     ids: list[int] = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         if start < end:
             ids.extend(tokenizer.encode(text[start:end], add_special_tokens=False))
     return ids
@@ -87,7 +91,9 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
 def _added_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     """Matches, without consuming, every place where an added token begins."""
     tokens = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-    return re.compile("(?=" + "|".join(map(re.escape, tokens)) + ")") if tokens else re.compile("(?!)")
+    return (
+        re.compile("(?=" + "|".join(map(re.escape, tokens)) + ")") if tokens else re.compile("(?!)")
+    )
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:

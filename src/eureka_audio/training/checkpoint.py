@@ -1,7 +1,8 @@
 """Checkpoints of a training run: complete or absent, checked when read, safetensors and JSON only.
 
-A checkpoint is a folder that appears under its final name only when all of it is on the disk. Its `SHA256SUMS.json` names the
-digest of every file; a damaged checkpoint is reported and the one before it is used.
+A checkpoint is a folder that appears under its final name only when all of it is on the disk. Its
+`SHA256SUMS.json` names the digest of every file; a damaged checkpoint is reported and the one
+before it is used.
 """
 
 import hashlib
@@ -26,7 +27,11 @@ PREFIX = "checkpoint-"
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizers: list[torch.optim.Optimizer], keep: int = 2
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    keep: int = 2,
 ) -> Path:
     """Write `folder/checkpoint-<step>` and remove all but the newest `keep`.
 
@@ -66,7 +71,8 @@ def resume_latest(
         The step to go on with, or `None` when the folder holds no checkpoint at all.
 
     Raises:
-        CheckpointError: there are checkpoints, and every one is damaged; a run never starts over in silence.
+        CheckpointError: there are checkpoints, and every one is damaged; a run never starts over in
+            silence.
     """
     found = list_checkpoints(folder)
     for path in reversed(found):
@@ -76,7 +82,9 @@ def resume_latest(
         except CheckpointError as error:
             logger.warning("%s; falling back to the checkpoint before it", error)
     if found:
-        raise CheckpointError(f"every checkpoint under {folder} is damaged; remove them to start over")
+        raise CheckpointError(
+            f"every checkpoint under {folder} is damaged; remove them to start over"
+        )
     return None
 
 
@@ -103,8 +111,15 @@ def load_weights(path: Path, model: nn.Module) -> None:
     verify(path)
     try:
         tensors = load_file(path / "model.safetensors")
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    _fill(model, tensors, path)
+
+
+def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
-    except (SafetensorError, RuntimeError) as error:
+    except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit this model: {error}") from error
     tied = set(model.state_dict()) - set(_unique_tensors(model.state_dict()))
     if unexpected or set(missing) - tied:
@@ -112,6 +127,22 @@ def load_weights(path: Path, model: nn.Module) -> None:
             f"{path} does not fit this model: missing {sorted(set(missing) - tied)[:5]}, "
             f"unexpected {unexpected[:5]}"
         )
+
+
+def load_part(path: Path, prefix: str, part: nn.Module) -> None:
+    """Load the tensors of one checkpoint that begin with `prefix` into a part of a model.
+
+    Raises:
+        CheckpointError: the checkpoint does not hold exactly the tensors of `part`.
+    """
+    verify(path)
+    tensors = load_file(path / "model.safetensors")
+    chosen = {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+    _fill(part, chosen, path)
 
 
 def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
@@ -127,9 +158,7 @@ def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer])
             if head == str(number):
                 parameter, _, name = rest.partition(".")
                 per_parameter.setdefault(int(parameter), {})[name] = value
-        optimizer.load_state_dict(
-            {"state": per_parameter, "param_groups": state["groups"][number]}
-        )
+        optimizer.load_state_dict({"state": per_parameter, "param_groups": state["groups"][number]})
     torch.set_rng_state(tensors["torch_rng"])
     return int(state["step"])
 

@@ -1,10 +1,12 @@
 """Pretraining of the audio encoder: what stands in for Whisper where no Whisper can be fetched.
 
-The encoder learns to spell (connectionist temporal classification over characters, 50 frames a second) and to tag (which events
-are heard, and what is known of the speaker). Both heads are thrown away afterwards.
+The encoder learns to spell (connectionist temporal classification over characters, 50 frames a
+second) and to tag (which events are heard, and what is known of the speaker). Both heads are thrown
+away afterwards.
 
-Departure: Whisper is trained with a decoder on transcripts alone; at this size and with hours instead of years of audio, CTC is
-what gets an encoder off the ground, and tags teach it what is not speech.
+Departure: Whisper is trained with a decoder on transcripts alone; at this size and with hours
+instead of years of audio, CTC is what gets an encoder off the ground, and tags teach it what is not
+speech.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,8 +55,8 @@ class PretrainingOutput:
 class EncoderWithHeads(nn.Module):
     """The encoder under a CTC head `(A, L, characters)` and a tag head `(A, tags)`.
 
-    A tag's score is a weighted mean of its frame scores, with weights the frames compute themselves, so that a short event in
-    a long clip is not averaged away.
+    A tag's score is a weighted mean of its frame scores, with weights the frames compute
+    themselves, so that a short event in a long clip is not averaged away.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class EncoderWithHeads(nn.Module):
             input_features: `(A, M, F)`.
             feature_lengths: `(A,)`.
             ctc_targets: `(A, characters)` ids, padded.
-            ctc_lengths: `(A,)`; 0 for a clip known to hold no speech, -1 where the words are unknown.
+            ctc_lengths: `(A,)`; 0 for a clip known to hold no speech, -1 where the words are
+                unknown.
             tag_targets: `(A, tags)` 0 or 1.
             tag_known: `(A, tags)` bool; an unknown tag is not learnt.
         """
@@ -94,13 +97,13 @@ class EncoderWithHeads(nn.Module):
         hidden_ALC = self.dropout(hidden_ALC)
         ctc_logits = self.ctc_head(hidden_ALC).float()
         tag_logits = self._pool_tags(self.tag_head(hidden_ALC).float(), frame_lengths)
-        ctc_loss = self._ctc_loss(ctc_logits, frame_lengths, ctc_targets, ctc_lengths)
+        spelling_loss = ctc_loss(ctc_logits, frame_lengths, ctc_targets, ctc_lengths)
         tag_loss = functional.binary_cross_entropy_with_logits(
             tag_logits, tag_targets, weight=tag_known.float(), reduction="sum"
         ) / len(tag_targets)
-        loss = ctc_loss + self.config.tag_loss_weight * tag_loss
+        loss = spelling_loss + self.config.tag_loss_weight * tag_loss
         metrics: dict[str, float | Tensor] = {
-            "ctc_loss": ctc_loss.detach(),
+            "ctc_loss": spelling_loss.detach(),
             "tag_loss": tag_loss.detach(),
         }
         return PretrainingOutput(loss, metrics, ctc_logits, tag_logits, frame_lengths)
@@ -112,27 +115,38 @@ class EncoderWithHeads(nn.Module):
         weight_ALT = weight_ALT.masked_fill(padded, float("-inf")).softmax(dim=1)
         return (score_ALT * weight_ALT).sum(dim=1)
 
-    @staticmethod
-    def _ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """CTC loss per character; a clip without speech counts as many characters as it has tokens."""
-        known = (target_lengths >= 0) & (target_lengths <= lengths)
-        if not bool(known.any()):
-            return logits.sum() * 0.0
-        losses = functional.ctc_loss(
-            logits[known].log_softmax(-1).transpose(0, 1),
-            targets[known],
-            lengths[known],
-            target_lengths[known],
-            blank=BLANK,
-            reduction="none",
-            zero_infinity=True,
-        )
-        norm = torch.where(target_lengths[known] > 0, target_lengths[known], lengths[known])
-        return losses.sum() / norm.sum()
+
+def ctc_loss(
+    logits_ALV: Tensor, frame_lengths: Tensor, targets: Tensor, target_lengths: Tensor
+) -> Tensor:
+    """Connectionist temporal classification, per character.
+
+    Args:
+        logits_ALV: `(A, L, characters)`; 0 is the blank.
+        frame_lengths: `(A,)` encoder frames that are real.
+        targets: `(A, characters)` ids, padded.
+        target_lengths: `(A,)`; -1 where the words are unknown (not learnt), 0 where there are none:
+            such a clip counts as many characters as it has frames. A clip with more characters than
+            frames is left out.
+    """
+    known = (target_lengths >= 0) & (target_lengths <= frame_lengths)
+    if not bool(known.any()):
+        return logits_ALV.sum() * 0.0
+    lengths, frames = target_lengths[known], frame_lengths[known]
+    losses = functional.ctc_loss(
+        logits_ALV[known].float().log_softmax(-1).transpose(0, 1),
+        targets[known],
+        frames,
+        lengths,
+        blank=BLANK,
+        reduction="none",
+        zero_infinity=True,
+    )
+    return losses.sum() / torch.where(lengths > 0, lengths, frames).sum()
 
 
 class PretrainingCollator:
-    """Clips of a planned batch -> tensors of `EncoderWithHeads.forward`, augmented by each sample's own seed."""
+    """Clips of a planned batch -> the tensors of `EncoderWithHeads.forward`, augmented by seed."""
 
     def __init__(
         self,
@@ -208,7 +222,7 @@ def spoken_words(clips: Sequence[AudioClip]) -> str | None:
 
 
 def tag_vocabulary(sources: Mapping[str, ClipSource]) -> list[str]:
-    """Every event label heard in the sources, and the traits of voices; sorted, so that it is the same each run."""
+    """Every event label heard in the sources, sorted, and the traits of voices."""
     labels = {
         event.label if event.kind != SPEECH else SPEECH
         for source in sources.values()
@@ -234,7 +248,10 @@ def tag_targets(clips: Sequence[AudioClip], tags: Sequence[str]) -> tuple[Tensor
             target[position[SPEECH]], known[position[SPEECH]] = 1.0, True
         if traits is None or len(clips) > 1:
             continue
-        for value, group in ((traits.gender, ("male", "female")), (traits.age_group, ("adult", "child"))):
+        for value, group in (
+            (traits.gender, ("male", "female")),
+            (traits.age_group, ("adult", "child")),
+        ):
             if value is not None:
                 for name in group:
                     known[position[f"{name} voice"]] = True

@@ -1,4 +1,4 @@
-"""The encoder stage: sources -> batches -> encoder with heads -> checkpoints, judged on held-out clips."""
+"""The encoder stage: sources -> batches -> encoder with heads, judged on held-out clips."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,7 +77,7 @@ def plan_mixture(
 def judge_encoder(
     model: EncoderWithHeads, name: str, source: ClipSource, collate: PretrainingCollator
 ) -> dict[str, float]:
-    """Word error rate of the spelling head, and accuracy of the tags that name an event or a trait."""
+    """Word error rate of the spelling head, accuracy of the tags of events and of traits."""
     references: list[str] = []
     hypotheses: list[str] = []
     right: dict[str, list[bool]] = {}

@@ -1,10 +1,12 @@
-"""Training of the whole model on tasks: Stage 1, Stage 2 and supervised fine-tuning differ only in their values.
+"""Training of the whole model on tasks: Stage 1, Stage 2 and supervised fine-tuning differ only in
+their values.
 
 Source: paper sections 4 and 5.2.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +17,16 @@ from eureka_audio.data.augment import AugmentConfig, mask_features
 from eureka_audio.data.mixture import Batch
 from eureka_audio.data.sources import ClipSource, hear
 from eureka_audio.data.tasks import draw_task
+from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
+from eureka_audio.training.encoder_pretraining import (
+    CHARACTERS,
+    ctc_loss,
+    pad_transcripts,
+    spoken_words,
+)
 
 SHAPE_MULTIPLE = 32  # mel frames and tokens: few shapes
 
@@ -31,31 +40,56 @@ class MultimodalOutput:
 
 
 class MultimodalModel(nn.Module):
-    """The model under training: its parts frozen or not, its loss split up for the log."""
+    """The model under training: its parts frozen or not, its loss split up for the log.
+
+    Departure: while the encoder learns, it may keep spelling (`ctc_weight`). The paper's Whisper
+    has heard years of speech; ours still has letters to learn.
+    """
 
     def __init__(
-        self, model: EurekaAudioForConditionalGeneration, trainable: Sequence[str]
+        self,
+        model: EurekaAudioForConditionalGeneration,
+        trainable: Sequence[str],
+        ctc_weight: float = 0.0,
     ) -> None:
         """`trainable` names the parts that learn: audio_encoder, adapter, language_model."""
         super().__init__()
         self.model = model
+        self.ctc_weight = ctc_weight
+        self.ctc_head = nn.Linear(model.config.audio_config.d_model, len(CHARACTERS) + 1)
+        self._audio_features: list[Tensor] = []
+        model.audio_encoder.register_forward_hook(self._keep_audio_features)
         for name in ("audio_encoder", "adapter", "language_model"):
             getattr(model, name).requires_grad_(name in trainable)
         model.audio_encoder.embed_positions.requires_grad_(False)
 
-    def forward(self, **batch: Tensor) -> MultimodalOutput:
+    def forward(
+        self, ctc_targets: Tensor, ctc_lengths: Tensor, **batch: Tensor
+    ) -> MultimodalOutput:
         """Loss of one collated batch."""
+        self._audio_features.clear()
         output = self.model(**batch, use_cache=False)
+        loss = output.loss
         metrics: dict[str, float | Tensor] = {"ntp_loss": output.ntp_loss.detach()}
+        if self.ctc_weight > 0:
+            frame_lengths = encoder_frame_lengths(batch["feature_lengths"])
+            logits_ALV = self.ctc_head(self._audio_features[0])
+            spelling_loss = ctc_loss(logits_ALV, frame_lengths, ctc_targets, ctc_lengths)
+            loss = loss + self.ctc_weight * spelling_loss
+            metrics["ctc_loss"] = spelling_loss.detach()
         if output.load_balancing_loss is not None:
             metrics["load_balancing_loss"] = output.load_balancing_loss.detach()
             share = output.router_statistics.tokens_per_expert.float()
             metrics["busiest_expert_share"] = (share.max() / share.sum()).detach()
-        return MultimodalOutput(output.loss, metrics)
+        return MultimodalOutput(loss, metrics)
+
+    def _keep_audio_features(self, encoder: nn.Module, inputs: object, output: Any) -> None:
+        self._audio_features.append(output.last_hidden_state)
 
 
 class MultimodalCollator:
-    """Clips of a planned batch -> a batch of conversations, tasks and augmentation drawn by each sample's own seed.
+    """Clips of a planned batch -> a batch of conversations, tasks and augmentation drawn by each
+    sample's own seed.
 
     Args:
         sources: clips by source.
@@ -84,7 +118,7 @@ class MultimodalCollator:
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Tensors of one batch."""
-        encoded = []
+        encoded, transcripts = [], []
         for sample in batch.samples:
             rng = np.random.default_rng(sample.seed)
             samples, (clip, *_) = hear(self.sources, sample, self.augment, rng)
@@ -99,13 +133,13 @@ class MultimodalCollator:
                     transform=lambda log_mel, rng=rng: self._mask(log_mel, rng),
                 )
             )
+            transcripts.append(spoken_words([clip]))
             if rng.random() < self.text_share:
                 encoded.append(self._text(self.text_lines[int(rng.integers(len(self.text_lines)))]))
-        return dict(
-            self.processor.collate(
-                encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
-            )
+        tensors = self.processor.collate(
+            encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
         )
+        return {**tensors, **pad_transcripts(transcripts)}
 
     def _mask(self, log_mel: Tensor, rng: np.random.Generator) -> Tensor:
         if self.augment is None:

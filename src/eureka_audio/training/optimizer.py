@@ -1,7 +1,7 @@
 """The optimiser and its schedule.
 
-Matrices inside transformer layers are stepped by Muon, everything else (embeddings, norms, biases, convolutions, routers,
-stacked experts) by AdamW; or everything by AdamW.
+Matrices inside transformer layers are stepped by Muon, everything else (embeddings, norms, biases,
+convolutions, routers, stacked experts) by AdamW; or everything by AdamW.
 """
 
 from typing import Literal
@@ -15,9 +15,10 @@ from eureka_audio.config import Config
 class OptimizerConfig(Config):
     """How parameters are stepped.
 
-    Unstated: the paper gives no optimiser, rate or schedule. The schedule is warm-up, constant, then a linear fall to zero over
-    the last steps, because its constant part can be prolonged without having planned it. Muon's update is scaled to the size of
-    AdamW's, so one rate serves both.
+    Unstated: the paper gives no optimiser, rate or schedule. The schedule is warm-up, constant,
+    then a linear fall to zero over the last steps, because its constant part can be prolonged
+    without having planned it. Muon's
+    update is scaled to the size of AdamW's, so one rate serves both.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -30,7 +31,7 @@ class OptimizerConfig(Config):
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """Optimisers over the trainable parameters of `model`; each group keeps its peak rate as `peak_lr`."""
+    """Optimisers over what is trainable; each group keeps its peak rate as `peak_lr`."""
     matrices, decayed, plain = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -72,8 +73,8 @@ def rate_factor(step: int, max_steps: int, config: OptimizerConfig) -> float:
     """Share of the peak learning rate at optimiser step `step` of `max_steps`.
 
     Example:
-        >>> [rate_factor(s, 10, OptimizerConfig(warmup_steps=2, decay_steps=4)) for s in (0, 1, 5, 8)]
-        [0.5, 1.0, 1.0, 0.5]
+        >>> [rate_factor(s, 10, OptimizerConfig(warmup_steps=2, decay_steps=4)) for s in (0, 1, 5,
+        8)] [0.5, 1.0, 1.0, 0.5]
     """
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     left = max_steps - step

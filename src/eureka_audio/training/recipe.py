@@ -1,7 +1,7 @@
 """A recipe: everything that makes a model, from sources to stages, as one typed value.
 
-Source: paper sections 4 and 5.2 give the stages and the ratios of tasks; what is trained before them (encoder, decoder) stands in
-for Whisper and Qwen3, which the paper starts from.
+Source: paper sections 4 and 5.2 give the stages and the ratios of tasks; what is trained before
+them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts from.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from eureka_audio.training.trainer import TrainerConfig
 
 
 class SourceConfig(Config):
-    """Where clips come from: a folder with manifests under it, or one data set of the recordings pack."""
+    """Where clips come from: a folder with manifests, or a data set of the recordings pack."""
 
     manifest: str | None = None
     recordings: str | None = None
@@ -35,7 +35,8 @@ class SourceConfig(Config):
             recordings: the recordings pack that holds the data set `recordings`.
 
         Raises:
-            ConfigError: neither or both of `manifest` and `recordings` are given, or nothing is found there.
+            ConfigError: neither or both of `manifest` and `recordings` are given, or nothing is
+                found there.
         """
         if (self.manifest is None) == (self.recordings is None):
             raise ConfigError("a source needs either manifest or recordings, and not both")
@@ -52,7 +53,9 @@ class SourceConfig(Config):
             ]
         clips = [clip for clip in clips if clip.split == self.split]
         if not clips:
-            raise ConfigError(f"no clip of split {self.split!r} in {self.manifest or self.recordings}")
+            raise ConfigError(
+                f"no clip of split {self.split!r} in {self.manifest or self.recordings}"
+            )
         return clips
 
 
@@ -67,7 +70,10 @@ class MixtureConfig(Config):
 
 
 class EncoderStage(Config):
-    """Pretraining of the audio encoder. Layers are dropped whole, which costs less than nothing, rather than units."""
+    """Pretraining of the audio encoder.
+
+    Whole layers are dropped rather than units: that saves time where units cost it.
+    """
 
     layerdrop: float = 0.05
     mixture: MixtureConfig
@@ -78,10 +84,11 @@ class EncoderStage(Config):
 
 
 class TextConfig(Config):
-    """Where plain text comes from: the free corpora, and what the sources' clips say and are called."""
+    """Plain text: sentences of the free corpora, and what the sources' clips say and are."""
 
     vocab_size: int = 1024
     sources: tuple[str, ...] = ()
+    num_sentences: int = 120_000
     renderings_per_clip: int = 3
 
 
@@ -96,14 +103,15 @@ class DecoderStage(Config):
 class MultimodalStage(Config):
     """Training on tasks: which parts learn, from what, how often.
 
-    `tasks` gives for each source the weights of the tasks its clips are put to; `text_share` the lines of plain text added per
-    audio sample.
+    `tasks` gives for each source the weights of the tasks its clips are put to; `text_share` the
+    lines of plain text added per audio sample, `ctc_weight` how much the encoder goes on spelling.
     """
 
     trainable: tuple[Literal["audio_encoder", "adapter", "language_model"], ...]
     mixture: MixtureConfig
     tasks: dict[str, dict[str, float]]
     text_share: float = 0.0
+    ctc_weight: float = 0.0
     augment: AugmentConfig = AugmentConfig()
     trainer: TrainerConfig = TrainerConfig()
 

@@ -53,7 +53,7 @@ class PackedText:
 def pack_text(
     lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, row_length: int
 ) -> NDArray[np.int32]:
-    """Lines of text -> rows `(num_rows, row_length)` of token ids; the last, incomplete row is left out."""
+    """Lines of text -> rows `(num_rows, row_length)` of ids; an incomplete last row is dropped."""
     end = token_id(tokenizer, END_OF_TEXT)
     ids: list[int] = []
     for line in lines:

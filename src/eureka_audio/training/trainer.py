@@ -1,7 +1,7 @@
 """The training loop, and only the loop.
 
-What a model is, what a batch is and how a run is judged come in as callables; what is trainable is decided before the loop
-(`stages.py`). The loop steps, logs, saves and resumes.
+What a model is, what a batch is and how a run is judged come in as callables; what is trainable is
+decided before the loop (`stages.py`). The loop steps, logs, saves and resumes.
 """
 
 import json
@@ -59,7 +59,8 @@ def train(
 
     Args:
         model: called as `model(**batch)`, returns a `StepOutput`.
-        batches: `(first_step, last_step)` -> the batches of these steps; must be a pure function of the step.
+        batches: `(first_step, last_step)` -> the batches of these steps; must be a pure function of
+            the step.
         config: the trainer's section of the recipe.
         folder: checkpoints and `log.jsonl` go here.
         evaluate: called every `evaluate_every` steps and at the end; its figures are logged.

@@ -1,0 +1,249 @@
+"""The stages of a recipe, in order: tokenizer -> encoder -> decoder -> Stage 1 -> Stage 2 -> SFT ->
+export.
+
+Each stage starts from what the one before left in the run's folder, and resumes itself if it was
+cut off. A finished stage is passed over.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Qwen3ForCausalLM, WhisperFeatureExtractor
+
+from eureka_audio.config import dump_config
+from eureka_audio.data.loader import stream_batches
+from eureka_audio.data.mixture import Batch, Sample
+from eureka_audio.data.recordings import read_dataset
+from eureka_audio.data.sources import ClipSource
+from eureka_audio.data.synthesis.corpora import SentenceBook
+from eureka_audio.data.tasks import text_lines
+from eureka_audio.durable import atomic_folder, atomic_write
+from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.model.configuration import EurekaAudioConfig
+from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+from eureka_audio.model.presets import preset
+from eureka_audio.model.weights import save_checkpoint as save_model
+from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.text.tokenizer import (
+    AUDIO_END,
+    AUDIO_PAD,
+    AUDIO_START,
+    END_OF_TEXT,
+    TURN_END,
+    token_id,
+    train_tokenizer,
+)
+from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights
+from eureka_audio.training.encoder_stage import plan_mixture, run_encoder_stage
+from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
+from eureka_audio.training.recipe import MultimodalStage, Recipe, open_sources
+from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_text
+from eureka_audio.training.trainer import train
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT_TEXT = ("speechocean762",)  # data sets whose dev and test sentences no text may repeat
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one run.
+
+    `data` holds what was synthesised, `recordings` the pack of real recordings, `run` everything
+    this run makes.
+    """
+
+    recipe: Recipe
+    run: Path
+    data: Path
+    recordings: Path
+
+    @property
+    def cache(self) -> Path:
+        """Decoded waveforms, shared by the stages."""
+        return self.run / "cache"
+
+    def sources(self, names: set[str]) -> dict[str, ClipSource]:
+        """Sources of the recipe, decoded."""
+        return open_sources(self.recipe, names, self.data, self.recordings, self.cache)
+
+    @cached_property
+    def processor(self) -> EurekaAudioProcessor:
+        """The processor that the tokenizer stage left."""
+        return EurekaAudioProcessor.from_pretrained(self.run / "processor")
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text that the tokenizer stage left."""
+        return (self.run / "text.txt").read_text(encoding="utf-8").splitlines()
+
+    def config(self) -> EurekaAudioConfig:
+        """The model's shapes, with the tokenizer's ids filled in."""
+        tokenizer = self.processor.tokenizer
+        text = {
+            "vocab_size": len(tokenizer),
+            "eos_token_id": token_id(tokenizer, TURN_END),
+            "pad_token_id": token_id(tokenizer, END_OF_TEXT),
+        }
+        overrides = dict(self.recipe.model.overrides)
+        overrides["text_config"] = {**overrides.get("text_config", {}), **text}
+        return preset(
+            self.recipe.model.preset,
+            audio_token_id=token_id(tokenizer, AUDIO_PAD),
+            audio_start_token_id=token_id(tokenizer, AUDIO_START),
+            audio_end_token_id=token_id(tokenizer, AUDIO_END),
+            **overrides,
+        )
+
+
+def run_recipe(space: Workspace, only: str | None = None) -> None:
+    """Run every stage that is not finished, or `only` one.
+
+    Raises:
+        ConfigError: `only` names no stage of the recipe.
+    """
+    with atomic_write(space.run / "recipe.yaml") as file:
+        file.write(dump_config(space.recipe))
+    names = stage_names(space.recipe)
+    if only is not None and only not in names:
+        raise ConfigError(f"expected a stage of the recipe ({', '.join(names)}), got {only!r}")
+    for name in names:
+        if only in (None, name):
+            logger.info("stage %s", name)
+            run_stage(space, name)
+
+
+def stage_names(recipe: Recipe) -> list[str]:
+    """Names of a recipe's stages, in the order they run."""
+    return ["tokenizer", "encoder", "decoder", *recipe.stages, "export"]
+
+
+def run_stage(space: Workspace, name: str) -> None:
+    """Run one stage in its own folder under the run."""
+    fixed: dict[str, Callable[[Workspace], None]] = {
+        "tokenizer": run_tokenizer_stage,
+        "encoder": lambda s: run_encoder_stage(s.recipe, s.run / "encoder", s.data, s.recordings),
+        "decoder": run_decoder_stage,
+        "export": export,
+    }
+    if name in fixed:
+        fixed[name](space)
+    else:
+        run_multimodal_stage(space, name)
+
+
+def run_tokenizer_stage(space: Workspace) -> None:
+    """Gather the text, learn the tokenizer from it, and save both."""
+    if (space.run / "processor").is_dir():
+        return
+    recipe = space.recipe
+    rng = np.random.default_rng(recipe.seed)
+    clips = [
+        clip
+        for name in recipe.text.sources
+        for clip in recipe.sources[name].read(space.data, space.recordings)
+    ]
+    lines = [
+        line for _ in range(recipe.text.renderings_per_clip) for line in text_lines(clips, rng)
+    ]
+    lines += list(corpus_sentences(space))
+    order = rng.permutation(len(lines))
+    with atomic_write(space.run / "text.txt") as file:
+        file.writelines(lines[i].replace("\n", " ") + "\n" for i in order)
+    tokenizer = train_tokenizer(lines, recipe.text.vocab_size)
+    num_mel_bins = preset(recipe.model.preset, **recipe.model.overrides).audio_config.num_mel_bins
+    processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=num_mel_bins), tokenizer)
+    with atomic_folder(space.run / "processor") as folder:
+        processor.save_pretrained(folder)
+
+
+def corpus_sentences(space: Workspace) -> Iterator[str]:
+    """Sentences of the free corpora, none of which is held out."""
+    recorded = [
+        clip
+        for name in HELD_OUT_TEXT
+        if (space.recordings / name).is_dir()
+        for clip in read_dataset(space.recordings / name)
+    ]
+    prompts = {clip.transcript for clip in recorded if clip.split == "train" and clip.transcript}
+    held_out = {clip.transcript for clip in recorded if clip.split != "train" and clip.transcript}
+    book = SentenceBook(space.recipe.seed, prompts, held_out, num_reserved=600)
+    for _ in range(space.recipe.text.num_sentences):
+        yield book.next_sentence().words
+
+
+def run_decoder_stage(space: Workspace) -> None:
+    """Pretrain the decoder on the packed text."""
+    stage, recipe = space.recipe.decoder, space.recipe
+    torch.manual_seed(recipe.seed)
+    model = TextModel(Qwen3ForCausalLM(space.config().text_config))
+    packed = PackedText(pack_text(space.lines, space.processor.tokenizer, stage.row_length))
+
+    def batches(first: int, last: int) -> Iterator[dict[str, object]]:
+        for step in range(first, last):
+            rng = np.random.default_rng([recipe.seed, step])
+            rows = rng.choice(len(packed.rows), stage.batch_size)
+            yield packed(Batch(tuple(Sample("text", int(row), 0) for row in rows)))
+
+    train(model, batches, stage.trainer, space.run / "decoder")
+
+
+def run_multimodal_stage(space: Workspace, name: str) -> None:
+    """Train the whole model on the tasks of one stage, from what the stage before left."""
+    stage: MultimodalStage = space.recipe.stages[name]
+    torch.manual_seed(space.recipe.seed)
+    model = EurekaAudioForConditionalGeneration(space.config())
+    wrapped = MultimodalModel(model, stage.trainable, stage.ctc_weight)
+    if not list_checkpoints(space.run / name):
+        load_previous(space, name, wrapped)
+    sources = space.sources(set(stage.mixture.weights))
+    plan = plan_mixture(space.recipe.seed, sources, stage.mixture.model_dump())
+    collate = MultimodalCollator(
+        sources, space.processor, stage.tasks, stage.augment, space.lines, stage.text_share
+    )
+    train(
+        wrapped,
+        lambda first, last: stream_batches(
+            plan, collate, first_step=first, last_step=last, num_workers=stage.trainer.num_workers
+        ),
+        stage.trainer,
+        space.run / name,
+    )
+
+
+def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None:
+    """Fill the model with what the stage before learnt; the first takes encoder and decoder."""
+    order = list(space.recipe.stages)
+    position = order.index(name)
+    if position > 0:
+        load_weights(newest(space.run / order[position - 1]), wrapped)
+        return
+    encoder, decoder = newest(space.run / "encoder"), newest(space.run / "decoder")
+    load_part(encoder, "encoder.", wrapped.model.audio_encoder)
+    load_part(encoder, "ctc_head.", wrapped.ctc_head)
+    load_part(decoder, "language_model.", wrapped.model.language_model)
+
+
+def newest(folder: Path) -> Path:
+    """The newest checkpoint of a stage.
+
+    Raises:
+        CheckpointError: there is none; the stage must run first.
+    """
+    found = list_checkpoints(folder)
+    if not found:
+        raise CheckpointError(f"expected a checkpoint under {folder}; run that stage first")
+    return found[-1]
+
+
+def export(space: Workspace) -> None:
+    """Write the last stage's model and the processor to `<run>/model`, in bf16."""
+    last = list(space.recipe.stages)[-1]
+    model = EurekaAudioForConditionalGeneration(space.config())
+    load_weights(newest(space.run / last), MultimodalModel(model, ()))
+    save_model(model.to(torch.bfloat16), space.run / "model", space.processor)
