@@ -26,6 +26,7 @@ def test_full_size_has_the_shapes_of_its_parts():
         encoder_attention_heads=20,
         encoder_ffn_dim=5120,
         decoder_layers=1,
+        decoder_attention_heads=20,
     )
     with torch.device("meta"):
         encoder = WhisperModel(whisper_large_v3).encoder
@@ -68,7 +69,7 @@ def test_overrides_replace_the_fields_they_name():
 @pytest.mark.parametrize(
     ("name", "overrides", "said"),
     [
-        ("nona", {}, "got 'nona'; did you mean 'nano'"),
+        ("nanos", {}, "got 'nanos'; did you mean 'nano'"),
         ("nano", {"audio_tokens_id": 1}, "did you mean 'audio_token_id'"),
         ("nano", {"text_config": {"hiden_size": 1}}, "text_config.'hiden_size'.*'hidden_size'"),
         ("nano", {"adapter_config": {"zzz": 1}}, "see EurekaAudioConfig"),

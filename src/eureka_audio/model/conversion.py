@@ -12,7 +12,7 @@ from transformers import Qwen3ForCausalLM, WhisperModel
 
 from eureka_audio.errors import CheckpointError
 from eureka_audio.model.configuration import EurekaAudioConfig
-from eureka_audio.model.integrity import verify_checkpoint
+from eureka_audio.model.integrity import read_json, verify_checkpoint
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import tensor_shapes, weight_files
 
@@ -69,7 +69,7 @@ def from_pretrained_parts(
         adapter_config={"layer_norm_init": scale, **(adapter_config or {})},
         **settings,
     )
-    model = EurekaAudioForConditionalGeneration(config).to(dtype)
+    model = EurekaAudioForConditionalGeneration._from_config(config, dtype=dtype)
     model.audio_encoder.load_state_dict(whisper.encoder.state_dict())
     model.language_model.load_state_dict(qwen3.state_dict())
     model.generation_config.eos_token_id = qwen3.generation_config.eos_token_id
@@ -80,6 +80,12 @@ def from_pretrained_parts(
 def _load(model_class: Any, path: str | Path, dtype: torch.dtype) -> Any:
     """Load one of transformers' own models, from safetensors only and completely."""
     verify_checkpoint(path)
+    expected = model_class.config_class.model_type
+    found = read_json(Path(path) / "config.json").get("model_type")
+    if found != expected:
+        raise CheckpointError(
+            f"{path}: expected model_type {expected!r}, got {found!r}; check the path"
+        )
     try:
         model, info = model_class.from_pretrained(
             path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
@@ -176,7 +182,8 @@ def from_released(
     adapter = convert_adapter({name: tensors[name] for name in names.adapter})
     weights = {ours: tensors[theirs] for theirs, ours in names.renamed.items()}
     weights.update({f"adapter.{name}": tensor for name, tensor in adapter.items()})
-    model = EurekaAudioForConditionalGeneration(config).to(next(iter(weights.values())).dtype)
+    dtype = next(iter(weights.values())).dtype
+    model = EurekaAudioForConditionalGeneration._from_config(config, dtype=dtype)
     for name in model.all_tied_weights_keys:
         weights.setdefault(name, model.state_dict()[name])
     try:

@@ -128,7 +128,12 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             self.generation_config.suppress_tokens = [config.audio_token_id]
 
     def get_output_embeddings(self) -> nn.Module:
+        """The output head, which may be tied to the input embedding."""
         return self.language_model.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the output head, as `resize_token_embeddings` does."""
+        self.language_model.lm_head = new_embeddings
 
     def get_audio_features(
         self, input_features: Tensor, feature_lengths: Tensor | None = None

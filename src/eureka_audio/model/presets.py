@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "audio_config": {
             "num_mel_bins": 80,
             "d_model": 256,
-            "encoder_layers": 8,
+            "encoder_layers": 6,
             "encoder_attention_heads": 4,
             "encoder_ffn_dim": 1024,
             "max_source_positions": 1500,
