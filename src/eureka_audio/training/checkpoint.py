@@ -62,6 +62,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / DIGESTS).is_file())
 
 
+def newest(folder: Path) -> Path:
+    """The newest checkpoint of a stage.
+
+    Raises:
+        CheckpointError: there is none; the stage must run first.
+    """
+    found = list_checkpoints(folder)
+    if not found:
+        raise CheckpointError(f"expected a checkpoint under {folder}; run that stage first")
+    return found[-1]
+
+
 def resume_latest(
     folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]
 ) -> int | None:

@@ -12,6 +12,7 @@ from eureka_audio.data.sources import ClipSource
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.model.encoder import EurekaAudioEncoder
 from eureka_audio.model.presets import preset
+from eureka_audio.training.checkpoint import list_checkpoints, load_part, newest
 from eureka_audio.training.encoder_pretraining import (
     TRAIT_TAGS,
     EncoderWithHeads,
@@ -19,20 +20,28 @@ from eureka_audio.training.encoder_pretraining import (
     decode_characters,
     tag_vocabulary,
 )
-from eureka_audio.training.recipe import Recipe, open_sources
+from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources
 from eureka_audio.training.trainer import train
 
 EVALUATION_BATCH_SIZE = 32
 
 
-def run_encoder_stage(recipe: Recipe, folder: Path, data: Path, recordings: Path) -> None:
-    """Train the encoder of `recipe` in `folder`, resuming what is there."""
-    stage = recipe.encoder
-    cache = folder.parent / "cache"
+def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordings: Path) -> None:
+    """Train one phase of the encoder in `run/<name>`, from what the phase before left.
+
+    The spelling head goes on with the encoder; the tagging head starts afresh, since each phase has
+    its own tags.
+    """
+    stage, folder, cache = recipe.encoders[name], run / name, run / "cache"
     sources = open_sources(recipe, set(stage.mixture.weights), data, recordings, cache)
     held_out = open_sources(recipe, set(stage.evaluate), data, recordings, cache)
     tags = tag_vocabulary(sources)
-    model = build_encoder(recipe, tags)
+    model = build_encoder(recipe, stage, tags)
+    phases = list(recipe.encoders)
+    if phases.index(name) > 0 and not list_checkpoints(folder):
+        previous = newest(run / phases[phases.index(name) - 1])
+        load_part(previous, "encoder.", model.encoder)
+        load_part(previous, "ctc_head.", model.ctc_head)
     plan = plan_mixture(recipe.seed, sources, stage.mixture.model_dump())
     num_mel_bins = model.encoder.config.num_mel_bins
     collate = PretrainingCollator(sources, tags, num_mel_bins, stage.augment)
@@ -56,13 +65,13 @@ def run_encoder_stage(recipe: Recipe, folder: Path, data: Path, recordings: Path
     )
 
 
-def build_encoder(recipe: Recipe, tags: list[str]) -> EncoderWithHeads:
+def build_encoder(recipe: Recipe, stage: EncoderStage, tags: list[str]) -> EncoderWithHeads:
     """A fresh encoder of the recipe's shapes, with heads; the seed decides its weights."""
     torch.manual_seed(recipe.seed)
     config = preset(recipe.model.preset, **recipe.model.overrides).audio_config
-    config.dropout, config.encoder_layerdrop = 0.0, recipe.encoder.layerdrop
+    config.dropout, config.encoder_layerdrop = 0.0, stage.layerdrop
     config._attn_implementation = "eager"  # a third faster than sdpa at these lengths on a CPU
-    return EncoderWithHeads(EurekaAudioEncoder(config), tags, recipe.encoder.heads)
+    return EncoderWithHeads(EurekaAudioEncoder(config), tags, stage.heads)
 
 
 def plan_mixture(

@@ -124,14 +124,18 @@ class ModelConfig(Config):
 
 
 class Recipe(Config):
-    """The whole life of a model."""
+    """The whole life of a model.
+
+    `encoders` are the phases of the encoder's pretraining, in order: the first ones hear short and
+    clean clips only, because on long ones an untrained speller finds nothing better than silence.
+    """
 
     name: str
     seed: int = 0
     model: ModelConfig = ModelConfig()
     sources: dict[str, SourceConfig]
     text: TextConfig = TextConfig()
-    encoder: EncoderStage
+    encoders: dict[str, EncoderStage]
     decoder: DecoderStage = DecoderStage()
     stages: dict[str, MultimodalStage] = Field(default_factory=dict)
 

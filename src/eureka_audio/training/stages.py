@@ -23,7 +23,7 @@ from eureka_audio.data.sources import ClipSource
 from eureka_audio.data.synthesis.corpora import SentenceBook
 from eureka_audio.data.tasks import text_lines
 from eureka_audio.durable import atomic_folder, atomic_write
-from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.errors import ConfigError
 from eureka_audio.model.configuration import EurekaAudioConfig
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.presets import preset
@@ -38,7 +38,7 @@ from eureka_audio.text.tokenizer import (
     token_id,
     train_tokenizer,
 )
-from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights
+from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights, newest
 from eureka_audio.training.encoder_stage import plan_mixture, run_encoder_stage
 from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
 from eureka_audio.training.recipe import MultimodalStage, Recipe, open_sources
@@ -120,19 +120,20 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
 
 def stage_names(recipe: Recipe) -> list[str]:
     """Names of a recipe's stages, in the order they run."""
-    return ["tokenizer", "encoder", "decoder", *recipe.stages, "export"]
+    return ["tokenizer", *recipe.encoders, "decoder", *recipe.stages, "export"]
 
 
 def run_stage(space: Workspace, name: str) -> None:
     """Run one stage in its own folder under the run."""
     fixed: dict[str, Callable[[Workspace], None]] = {
         "tokenizer": run_tokenizer_stage,
-        "encoder": lambda s: run_encoder_stage(s.recipe, s.run / "encoder", s.data, s.recordings),
         "decoder": run_decoder_stage,
         "export": export,
     }
     if name in fixed:
         fixed[name](space)
+    elif name in space.recipe.encoders:
+        run_encoder_stage(space.recipe, name, space.run, space.data, space.recordings)
     else:
         run_multimodal_stage(space, name)
 
@@ -223,22 +224,11 @@ def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None
     if position > 0:
         load_weights(newest(space.run / order[position - 1]), wrapped)
         return
-    encoder, decoder = newest(space.run / "encoder"), newest(space.run / "decoder")
+    encoder = newest(space.run / list(space.recipe.encoders)[-1])
+    decoder = newest(space.run / "decoder")
     load_part(encoder, "encoder.", wrapped.model.audio_encoder)
     load_part(encoder, "ctc_head.", wrapped.ctc_head)
     load_part(decoder, "language_model.", wrapped.model.language_model)
-
-
-def newest(folder: Path) -> Path:
-    """The newest checkpoint of a stage.
-
-    Raises:
-        CheckpointError: there is none; the stage must run first.
-    """
-    found = list_checkpoints(folder)
-    if not found:
-        raise CheckpointError(f"expected a checkpoint under {folder}; run that stage first")
-    return found[-1]
 
 
 def export(space: Workspace) -> None:

@@ -6,6 +6,7 @@
 The language is small on purpose: a small decoder can learn all of it, and a test can read it back.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,3 +123,28 @@ def caption(
         return f"{text}."
     texture = f"with {BACKGROUNDS.get(background, background)} in the background"
     return f"{text}, {texture}." if rng.random() < 0.7 else f"{texture}, {text}."
+
+
+def named_labels(text: str, labels: Sequence[str]) -> set[str]:
+    """Which of `labels` a caption of this language names; "speech" stands for anyone speaking.
+
+    What is quoted is what was said, not what was heard, and is passed over.
+
+    Example:
+        >>> named_labels('a dog barks twice, then a man says "a bell rings".',
+        ...              ["dog barking", "bell ringing", "speech"])
+        {'dog barking', 'speech'}
+    """
+    unquoted = re.sub(r'"[^"]*"', "", text.lower())
+    found = {label for label in labels if _names(unquoted, label)}
+    if "speech" in labels and re.search(
+        r"\b(man|woman|boy|girl|child|someone) (says|speaks)", unquoted
+    ):
+        found.add("speech")
+    return found
+
+
+def _names(text: str, label: str) -> bool:
+    does = CLAUSES.get(label, f"{label} plays")
+    in_background = f"with {BACKGROUNDS.get(label, label)} in the background"
+    return re.search(rf"\b{re.escape(does)}\b", text) is not None or in_background in text
