@@ -1,0 +1,359 @@
+"""The friendly object: audio and a wish in, words out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Unpack, overload
+
+import torch
+
+from eureka_audio.audio.decode import AudioSource
+from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
+from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
+from eureka_audio.errors import EurekaAudioError, MessageError
+from eureka_audio.inference.choices import check_choices
+from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.loading import load
+from eureka_audio.inference.long_audio import (
+    max_chunk_seconds,
+    max_transcript_tokens,
+    sounding_chunks,
+)
+from eureka_audio.inference.responder import Responder
+from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
+from eureka_audio.inference.workload import ErrorHandling, Piece, Request, Workload
+from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.processor import EurekaAudioProcessor, parse_messages
+from eureka_audio.protocols import Reply
+from eureka_audio.records import Conversation
+from eureka_audio.text.chat import caption_request, question_request, transcription_request
+
+# A greedy answer that runs in circles does not come back: eight rounds end it, and it says so.
+MAX_REPEATS = 8
+GUARDED = GenerationOptions(max_repeats=MAX_REPEATS)
+
+Replies = list[Reply | EurekaAudioError]
+
+
+class EurekaAudio:
+    """A model that transcribes, answers and describes.
+
+    A list in gives a list out, answered in batches, in order, each as it would be alone.
+
+    Args:
+        model: set to evaluation.
+        processor: the model's own.
+        batch_size: conversations answered at once.
+        access: which paths and URLs may be opened; URLs are off by default.
+        limits: how long and large one recording may be.
+
+    Example:
+        model = EurekaAudio.from_pretrained("nano")
+        print(model.transcribe("clip.wav"))
+    """
+
+    def __init__(
+        self,
+        model: EurekaAudioForConditionalGeneration,
+        processor: EurekaAudioProcessor,
+        *,
+        batch_size: int = 16,
+        access: AudioAccess = LOCAL_USER,
+        limits: AudioLimits = LOCAL_LIMITS,
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.batch_size = batch_size
+        self._engine = Engine(model, processor)
+        self._responder = Responder(self._engine, access, limits)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        **settings: Any,
+    ) -> "EurekaAudio":
+        """Load a model.
+
+        Args:
+            name_or_path: "nano", which the package brings; a folder; or a hub id (owner/name).
+            device: such as "cpu" or "cuda"; by default a GPU if there is one.
+            dtype: such as "float32" or "bfloat16"; by default what the checkpoint holds.
+            **settings: as the constructor takes them.
+
+        Raises:
+            CheckpointError: no such model, or its files are incomplete or damaged.
+            ConfigError: no such device or dtype.
+        """
+        return cls(*load(name_or_path, device, dtype), **settings)
+
+    @overload
+    def transcribe(
+        self, audio: list[Any], language: str | None = ..., *, errors: Literal["raise"] = ...,
+        progress: bool | None = ...,
+    ) -> list[Reply]: ...  # fmt: skip
+    @overload
+    def transcribe(
+        self, audio: list[Any], language: str | None = ..., *, errors: ErrorHandling,
+        progress: bool | None = ...,
+    ) -> Replies: ...  # fmt: skip
+    @overload
+    def transcribe(
+        self, audio: AudioSource, language: str | None = ..., *, errors: Literal["raise"] = ...,
+        progress: bool | None = ...,
+    ) -> Reply: ...  # fmt: skip
+    def transcribe(
+        self,
+        audio: Any,
+        language: str | None = None,
+        *,
+        errors: ErrorHandling = "raise",
+        progress: bool | None = None,
+    ) -> Any:
+        """Write down what is said, however long the recording.
+
+        It is cut at pauses, silence is skipped, and the transcripts are joined by spaces. An answer
+        is bounded by the length of the audio.
+
+        Args:
+            audio: anything `load_audio` takes, or a list of such.
+            language: an English name ("German"); keeps a model of several from translating.
+            errors: in a list, "return" puts the error of a bad input in its place and answers the
+                others; "raise" raises the first.
+            progress: a bar on stderr while there is more than one thing to do; by default on a
+                terminal.
+
+        Raises:
+            AudioError: an input cannot be used (a subclass says why).
+        """
+        longest = max_chunk_seconds(self.model.generation_config)
+
+        def prepare(source: AudioSource) -> Request:
+            decoded = self._responder.load(source)
+            chunks = sounding_chunks(decoded, longest)
+            return Request(
+                [transcription_request(chunk, language) for chunk in chunks],
+                decoded.duration_seconds,
+            )
+
+        replies = self._write(
+            _as_list(audio), prepare, GUARDED, errors, progress, max_transcript_tokens
+        )
+        return _like(audio, replies)
+
+    @overload
+    def ask(
+        self, audio: list[Any], question: str | Sequence[str],
+        choices: Sequence[str] | Sequence[Sequence[str]] | None = ..., *,
+        errors: Literal["raise"] = ..., progress: bool | None = ...,
+    ) -> list[Reply]: ...  # fmt: skip
+    @overload
+    def ask(
+        self, audio: list[Any], question: str | Sequence[str],
+        choices: Sequence[str] | Sequence[Sequence[str]] | None = ..., *,
+        errors: ErrorHandling, progress: bool | None = ...,
+    ) -> Replies: ...  # fmt: skip
+    @overload
+    def ask(
+        self, audio: AudioSource, question: str, choices: Sequence[str] | None = ..., *,
+        errors: Literal["raise"] = ..., progress: bool | None = ...,
+    ) -> Reply: ...  # fmt: skip
+    def ask(
+        self,
+        audio: Any,
+        question: Any,
+        choices: Any = None,
+        *,
+        errors: ErrorHandling = "raise",
+        progress: bool | None = None,
+    ) -> Any:
+        """Answer a question about a recording.
+
+        Args:
+            audio: anything `load_audio` takes, or a list of such.
+            question: one for all, or a list with one for each audio.
+            choices: when given, the answer is one of them, and `scores` holds the probability of
+                each among them; one set for all, or one for each audio.
+            errors: as in `transcribe`.
+            progress: as in `transcribe`.
+
+        Raises:
+            AudioError: an input cannot be used (a subclass says why).
+            MessageError: questions or choices are unusable, or not as many as there are audios.
+            ContextLengthError: the audio is longer than the model's context.
+        """
+        audios = _as_list(audio)
+        is_shared = choices is None or all(isinstance(choice, str) for choice in choices)
+        items = list(
+            zip(
+                audios,
+                _one_each(question, isinstance(question, str), len(audios), "questions"),
+                _one_each(choices, is_shared, len(audios), "sets of choices"),
+                strict=True,
+            )
+        )
+
+        def prepare(item: tuple[AudioSource, str, Sequence[str] | None]) -> Request:
+            source, words, offered = item
+            if not isinstance(words, str) or not words.strip():
+                raise MessageError(f"question: expected some text, got {words!r}; ask something")
+            checked = None if offered is None else check_choices(offered)
+            return self._responder.request(question_request(source, words, checked), checked)
+
+        if choices is None:
+            return _like(audio, self._write(items, prepare, GUARDED, errors, progress))
+        return _like(audio, self._run(items, prepare, self._responder.choose, errors, progress))
+
+    @overload
+    def caption(
+        self, audio: list[Any], *, errors: Literal["raise"] = ..., progress: bool | None = ...
+    ) -> list[Reply]: ...
+    @overload
+    def caption(
+        self, audio: list[Any], *, errors: ErrorHandling, progress: bool | None = ...
+    ) -> Replies: ...
+    @overload
+    def caption(
+        self, audio: AudioSource, *, errors: Literal["raise"] = ..., progress: bool | None = ...
+    ) -> Reply: ...
+    def caption(
+        self, audio: Any, *, errors: ErrorHandling = "raise", progress: bool | None = None
+    ) -> Any:
+        """Describe everything that can be heard in a recording.
+
+        Args:
+            audio: anything `load_audio` takes, or a list of such.
+            errors: as in `transcribe`.
+            progress: as in `transcribe`.
+
+        Raises:
+            AudioError: an input cannot be used (a subclass says why).
+            ContextLengthError: the audio is longer than the model's context.
+        """
+
+        def prepare(source: AudioSource) -> Request:
+            return self._responder.request(caption_request(source))
+
+        return _like(audio, self._write(_as_list(audio), prepare, GUARDED, errors, progress))
+
+    def answer(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int | None = None
+    ) -> Replies:
+        """Answer conversations greedily, an error in the place of one that cannot be answered.
+
+        This is what `protocols.AudioLanguageModel` asks of a model.
+        """
+        options = GenerationOptions(max_new_tokens=max_new_tokens, max_repeats=MAX_REPEATS)
+        return self._write(conversations, self._responder.request, options, "return", False)
+
+    def generate(
+        self,
+        messages: Any,
+        *,
+        errors: ErrorHandling = "raise",
+        progress: bool | None = None,
+        **settings: Unpack[GenerationSettings],
+    ) -> Any:
+        """Go on with a conversation, or with a list of them.
+
+        Args:
+            messages: dicts with role and content, where content is text or a list of parts
+                `{"type": "text", "text": ...}` and `{"type": "audio_url", "audio_url": {"url":
+                ...}}` (the authors' format) or `{"type": "audio", "audio": ...}`; or a
+                `Conversation`. A list of such gives a list of replies.
+            errors: as in `transcribe`.
+            progress: as in `transcribe`.
+            **settings: `max_new_tokens` (512), `temperature` (0: greedy), `top_p`, `top_k`,
+                `repetition_penalty`, `stop`, `seed`, `max_repeats`, as in `GenerationOptions`.
+
+        Raises:
+            MessageError: a message is malformed.
+            AudioError: an audio part cannot be used (a subclass says why).
+            ContextLengthError: the conversation does not fit the model's context.
+            ConfigError: a setting is out of range or would have no effect.
+        """
+        options = GenerationOptions(**settings)
+        is_batch = _is_batch(messages)
+        sources = messages if is_batch else [messages]
+        replies = self._write(sources, self._parsed, options, errors, progress)
+        return replies if is_batch else replies[0]
+
+    def stream(self, messages: Any, **settings: Unpack[GenerationSettings]) -> Iterator[str]:
+        """Yield the text that `generate` would return, piece by piece as it is written.
+
+        Arguments and errors are those of `generate`, for one conversation; what is wrong with the
+        input is raised by the call itself, before the first piece.
+        """
+        options = GenerationOptions(**settings)
+        [conversation] = self._parsed(messages).conversations
+        encoded = self._responder.encode(conversation)
+        answers = self._engine.begin([self._responder.limit(encoded, options)], options)
+
+        def pieces() -> Iterator[str]:
+            for _ in self._engine.run([encoded], answers, options):
+                if piece := answers[0].new_text():
+                    yield piece
+
+        return pieces()
+
+    def _parsed(self, messages: Any) -> Request:
+        return self._responder.request(parse_messages(messages))
+
+    def _write(
+        self,
+        sources: Sequence[Any],
+        prepare: Callable[[Any], Request],
+        options: GenerationOptions,
+        errors: ErrorHandling,
+        progress: bool | None,
+        cap: Callable[[int], int] | None = None,
+    ) -> Replies:
+        """Answer sources by generating."""
+
+        def answer(batch: Sequence[Piece]) -> Sequence[Reply]:
+            return self._responder.write(batch, options, cap)
+
+        return self._run(sources, prepare, answer, errors, progress)
+
+    def _run(
+        self,
+        sources: Sequence[Any],
+        prepare: Callable[[Any], Request],
+        answer: Callable[[Sequence[Piece]], Sequence[Reply]],
+        errors: ErrorHandling,
+        progress: bool | None,
+    ) -> Replies:
+        work = Workload(prepare, self._responder.encode, answer, self.batch_size, errors, progress)
+        return work.run(sources)
+
+
+def _as_list(audio: Any) -> list[Any]:
+    """One audio or a list of them, as a list; a pair (array, rate) is one audio."""
+    return audio if isinstance(audio, list) else [audio]
+
+
+def _like(audio: Any, replies: Replies) -> Any:
+    """A list for a list, one reply for one audio."""
+    return replies if isinstance(audio, list) else replies[0]
+
+
+def _one_each(value: Any, is_shared: bool, count: int, name: str) -> list[Any]:
+    """One value for each audio, from one shared by all or a list of as many."""
+    if is_shared:
+        return [value] * count
+    if not isinstance(value, list | tuple) or len(value) != count:
+        raise MessageError(
+            f"{name}: expected one for all or {count}, one for each audio, got {value!r:.80}"
+        )
+    return list(value)
+
+
+def _is_batch(messages: Any) -> bool:
+    """Whether these are several conversations: a list of lists or of `Conversation`s."""
+    return (
+        isinstance(messages, list)
+        and bool(messages)
+        and all(isinstance(item, list | tuple | Conversation) for item in messages)
+    )

@@ -1,0 +1,91 @@
+"""Questions with choices: the model says how probable each whole answer is.
+
+Unstated: how a choice is scored. Here by the log-probability of all its tokens and of the token
+that ends the turn, so that the choices are compared as complete answers; no division by length,
+which would be no probability any more. The softmax over the choices is reported as their scores.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from eureka_audio.errors import MessageError
+from eureka_audio.inference.engine import Decoding, Engine
+from eureka_audio.processor import EncodedConversation
+from eureka_audio.text.tokenizer import TURN_END, encode_plain, token_id
+
+MAX_BRANCHES = 64  # answers read at once; each takes a copy of its prompt's cache
+
+
+def check_choices(choices: Sequence[str]) -> tuple[str, ...]:
+    """Choices that can be told apart.
+
+    Raises:
+        MessageError: fewer than two, one that is empty or no text, or one given twice.
+    """
+    if isinstance(choices, str) or not all(isinstance(c, str) and c.strip() for c in choices):
+        raise MessageError(f"choices: expected a list of texts, none empty, got {choices!r:.80}")
+    if len(choices) < 2 or len(set(choices)) < len(choices):
+        raise MessageError(f"choices: expected at least two different ones, got {choices!r:.80}")
+    return tuple(choices)
+
+
+def choice_token_ids(engine: Engine, choice: str) -> list[int]:
+    """A choice as the model would write it as its whole answer."""
+    return [*encode_plain(engine.tokenizer, choice), token_id(engine.tokenizer, TURN_END)]
+
+
+def score_choices(
+    engine: Engine,
+    encoded: Sequence[EncodedConversation],
+    choices: Sequence[Sequence[str]],
+) -> list[dict[str, float]]:
+    """Log-probability of each choice of each conversation, as its complete answer."""
+    decoding = engine.prefill(encoded)
+    branches = [
+        (row, choice_token_ids(engine, choice))
+        for row, offered in enumerate(choices)
+        for choice in offered
+    ]
+    scores: list[float] = []
+    for start in range(0, len(branches), MAX_BRANCHES):
+        scores += _score_branches(engine, decoding, branches[start : start + MAX_BRANCHES])
+    remaining = iter(scores)
+    return [{choice: next(remaining) for choice in offered} for offered in choices]
+
+
+@torch.inference_mode()
+def _score_branches(
+    engine: Engine, decoding: Decoding, branches: Sequence[tuple[int, list[int]]]
+) -> list[float]:
+    """Log-probability of each answer, given as (row, tokens), in one pass over all of them."""
+    device = engine.model.device
+    branch = decoding.fork(torch.tensor([row for row, _ in branches], device=device))
+    first_BV = branch.logits_BV.float().log_softmax(dim=-1)
+    longest = max(len(ids) for _, ids in branches) - 1  # the last token is predicted, never read
+    read_BT = torch.zeros(len(branches), longest, dtype=torch.long, device=device)
+    mask_BT = torch.zeros_like(read_BT)
+    for row, (_, ids) in enumerate(branches):
+        read_BT[row, : len(ids) - 1] = torch.tensor(ids[:-1])
+        mask_BT[row, : len(ids) - 1] = 1
+    logits_BTV = branch.extend(read_BT, mask_BT, logits_to_keep=0)
+    scores = []
+    for row, (_, ids) in enumerate(branches):
+        later_TV = logits_BTV[row, : len(ids) - 1].float().log_softmax(dim=-1)
+        targets = torch.tensor(ids[1:], device=device)[:, None]
+        scores.append(float(first_BV[row, ids[0]] + later_TV.gather(1, targets).sum()))
+    return scores
+
+
+def relative_probabilities(scores: Mapping[str, float]) -> dict[str, float]:
+    """Softmax of log-probabilities: how probable each choice is among the choices.
+
+    Example:
+        >>> relative_probabilities({"cat": -2.0, "dog": -2.0})
+        {'cat': 0.5, 'dog': 0.5}
+    """
+    best = max(scores.values())
+    weights = {choice: math.exp(score - best) for choice, score in scores.items()}
+    total = sum(weights.values())
+    return {choice: weight / total for choice, weight in weights.items()}

@@ -1,0 +1,192 @@
+"""Prefill and decode: encoded conversations in, answers out.
+
+Prefill reads all prompts of a batch at once and is bound by arithmetic; decode adds one token to
+every answer per step and is bound by the memory the weights are read from. The engine knows token
+ids, features and the cache; it does not know tasks, files or how long audio is cut.
+
+A row's answer does not depend on the rows beside it: padding is masked, positions count real
+tokens, and each row draws from its own source of chance.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from eureka_audio.inference.cache import RoomyCache
+from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.matrix_vector import single_row_products
+from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
+from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
+
+# A batch is made smaller once this share of its rows has finished: copying the cache costs
+# about as much as a few steps.
+FINISHED_SHARE = 0.25
+
+
+class Engine:
+    """A model with its processor, ready to generate."""
+
+    def __init__(
+        self, model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.end_ids = self._end_ids()
+        self.suppressed_ids = list(model.generation_config.suppress_tokens or [])
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Tokens of prompt and answer together that the language model has positions for."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def generate(
+        self,
+        encoded: Sequence[EncodedConversation],
+        limits: Sequence[int],
+        options: GenerationOptions,
+    ) -> list[GrowingAnswer]:
+        """Answer a batch of conversations.
+
+        Args:
+            encoded: prompts that end with the opening of an answer.
+            limits: the longest answer of each, in tokens, at least 1.
+            options: how to choose tokens, and when to stop.
+        """
+        answers = self.begin(limits, options)
+        for _ in self.run(encoded, answers, options):
+            pass
+        return answers
+
+    def begin(self, limits: Sequence[int], options: GenerationOptions) -> list[GrowingAnswer]:
+        """Empty answers, for `run` to fill."""
+        return [GrowingAnswer(self.tokenizer, self.end_ids, limit, options) for limit in limits]
+
+    @torch.inference_mode()
+    def run(
+        self,
+        encoded: Sequence[EncodedConversation],
+        answers: Sequence[GrowingAnswer],
+        options: GenerationOptions,
+    ) -> Iterator[None]:
+        """Add a token to every unfinished answer, again and again; yields after each step."""
+        decoding = self.prefill(encoded)
+        rows = list(answers)
+        generators = [options.generator() for _ in rows]
+        seen = self._seen(encoded) if options.repetition_penalty != 1 else None
+        while True:
+            logits_BV = self._adjusted(decoding.logits_BV, seen, options)
+            tokens = choose_tokens(logits_BV, options, generators)
+            for answer, token in zip(rows, tokens, strict=True):
+                if not answer.has_finished:
+                    answer.add(token)
+            yield
+            going = [index for index, answer in enumerate(rows) if not answer.has_finished]
+            if not going:
+                return
+            if len(going) <= (1 - FINISHED_SHARE) * len(rows):
+                kept = torch.tensor(going, device=self.model.device)
+                decoding = decoding.fork(kept)
+                rows = [rows[index] for index in going]
+                generators = [generators[index] for index in going]
+                tokens = [tokens[index] for index in going]
+                seen = None if seen is None else seen[kept]
+            tokens_B1 = torch.tensor(tokens, device=self.model.device)[:, None]
+            if seen is not None:
+                seen.scatter_(1, tokens_B1, True)
+            decoding.extend(tokens_B1)
+
+    @torch.inference_mode()
+    def prefill(self, encoded: Sequence[EncodedConversation]) -> "Decoding":
+        """Read the prompts of a batch."""
+        batch = self.processor.collate(encoded, padding_side="left").to(self.model.device)
+        mask_BT = batch.pop("attention_mask")
+        decoding = Decoding(self.model, RoomyCache(), mask_BT[:, :0], mask_BT[:, 0] * 0)
+        decoding.extend(batch.pop("input_ids"), mask_BT, **batch)
+        return decoding
+
+    def _adjusted(
+        self, logits_BV: Tensor, seen: Tensor | None, options: GenerationOptions
+    ) -> Tensor:
+        """Logits in float32, without what may not be generated."""
+        logits_BV = logits_BV.float()
+        if seen is not None:
+            logits_BV = penalise_seen(logits_BV, seen, options.repetition_penalty)
+        if self.suppressed_ids:
+            logits_BV[:, self.suppressed_ids] = float("-inf")
+        return logits_BV
+
+    def _seen(self, encoded: Sequence[EncodedConversation]) -> Tensor:
+        """Which tokens each prompt holds, `(B, V)`."""
+        vocab_size = self.model.config.text_config.vocab_size
+        seen = torch.zeros(len(encoded), vocab_size, dtype=torch.bool)
+        for row, item in zip(seen, encoded, strict=True):
+            row[list(item.input_ids)] = True
+        return seen.to(self.model.device)
+
+    def _end_ids(self) -> frozenset[int]:
+        """The tokens that end an answer: the turn's end, the text's end, and the model's own."""
+        known = self.tokenizer.get_added_vocab()
+        ids = {known[token] for token in (TURN_END, END_OF_TEXT) if token in known}
+        own = self.model.generation_config.eos_token_id
+        return frozenset(ids | set([own] if isinstance(own, int) else own or ()))
+
+
+class Decoding:
+    """A batch being decoded: its cache, which places of it are real, and the last logits.
+
+    Attributes:
+        logits_BV: of the token to come; of every position (`logits_BTV`) on request.
+    """
+
+    def __init__(
+        self,
+        model: EurekaAudioForConditionalGeneration,
+        cache: RoomyCache,
+        mask_BT: Tensor,
+        lengths_B: Tensor,
+    ) -> None:
+        self._model = model
+        self._cache = cache
+        self._mask_BT = mask_BT
+        self._lengths_B = lengths_B  # real tokens so far
+        self.logits_BV = mask_BT.new_zeros(0)
+
+    def extend(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        logits_to_keep: int = 1,
+        **audio: Tensor,
+    ) -> Tensor:
+        """Read tokens `(B, T)`, 0 in the mask where padding; returns logits `(B, kept, V)`."""
+        mask_BT = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        self._mask_BT = torch.cat([self._mask_BT, mask_BT], dim=1)
+        counted_BT = mask_BT.cumsum(dim=1)
+        positions_BT = (self._lengths_B[:, None] + counted_BT - 1).clamp(min=0)
+        self._lengths_B = self._lengths_B + counted_BT[:, -1]
+        with single_row_products(input_ids.numel(), input_ids.device, self._model.dtype):
+            output = self._model(
+                input_ids=input_ids,
+                attention_mask=self._mask_BT,
+                position_ids=positions_BT,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=logits_to_keep,
+                **audio,
+            )
+        self.logits_BV = output.logits[:, -1]
+        logits: Tensor = output.logits
+        return logits
+
+    def fork(self, rows: Tensor) -> "Decoding":
+        """Go on apart with the given rows; a row may be taken several times."""
+        branch = Decoding(
+            self._model, self._cache.fork(rows), self._mask_BT[rows], self._lengths_B[rows]
+        )
+        branch.logits_BV = self.logits_BV[rows]
+        return branch

@@ -1,0 +1,165 @@
+"""From a name to a model and its processor: a packaged model, a folder, or a repository of the hub.
+
+Whatever the name, what is read is a verified folder of safetensors and JSON; no code of a
+checkpoint is ever run.
+"""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.model.weights import load_checkpoint
+from eureka_audio.processor import EurekaAudioProcessor
+
+PACKAGED_MODELS = ("nano",)
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+# No network, no such repository, a gate, a name that is none, a client told to stay offline.
+HUB_ERRORS = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The folder of a checkpoint.
+
+    Args:
+        name: the name of a packaged model, a folder, or a repository of the Hugging Face hub.
+
+    Raises:
+        CheckpointError: there is none of that name; the message says what was tried.
+    """
+    path = Path(name)
+    if str(name) in PACKAGED_MODELS and not path.exists():
+        return _packaged(str(name))
+    if path.exists():
+        return path
+    if isinstance(name, str) and HUB_ID.fullmatch(name) and not name.startswith("."):
+        return _download(name)
+    raise CheckpointError(
+        f"{name}: expected {' or '.join(map(repr, PACKAGED_MODELS))}, a folder or a hub id "
+        "(owner/name), found no such folder; check the name"
+    )
+
+
+def _packaged(name: str) -> Path:
+    folder = Path(str(resources.files("eureka_audio"))) / "weights" / name
+    if not (folder / "config.json").exists():
+        raise CheckpointError(
+            f"{name}: expected its weights in {folder}, found none; install a release that brings "
+            f"them, or train it (recipes/{name}) and pass the folder of the result"
+        )
+    return folder
+
+
+def _download(repo_id: str) -> Path:
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=HUB_FILES))
+    except HUB_ERRORS as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(
+            f"{repo_id}: no such folder here, and the hub gave none ({reason[0]:.120}); check the "
+            "name, or download it where there is a network and pass its folder"
+        ) from error
+
+
+def load_processor(folder: Path) -> EurekaAudioProcessor:
+    """The processor saved beside a model.
+
+    Raises:
+        CheckpointError: its files are missing or unusable.
+    """
+    try:
+        processor: EurekaAudioProcessor = EurekaAudioProcessor.from_pretrained(
+            folder, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{folder}: expected the processor beside the model (tokenizer.json, "
+            f"processor_config.json), got: {reason:.160}; save it there with save_checkpoint"
+        ) from error
+    return processor
+
+
+def check_match(
+    model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor, name: str
+) -> None:
+    """See that a processor speaks the language of its model.
+
+    Raises:
+        CheckpointError: placeholder, mel bins or vocabulary differ.
+    """
+    config = model.config
+    pairs = {
+        "audio_token_id": (config.audio_token_id, processor.audio_token_id),
+        "mel bins": (config.audio_config.num_mel_bins, processor.feature_extractor.feature_size),
+    }
+    for what, (expected, got) in pairs.items():
+        if expected != got:
+            raise CheckpointError(
+                f"{name}: the model expects {what} {expected}, its processor gives {got}; they are "
+                "not of one checkpoint"
+            )
+    vocab_size, num_tokens = config.text_config.vocab_size, len(processor.tokenizer)
+    if num_tokens > vocab_size:
+        raise CheckpointError(
+            f"{name}: the model has embeddings for {vocab_size} tokens, its tokenizer makes "
+            f"{num_tokens}; they are not of one checkpoint"
+        )
+
+
+def load(
+    name: str | Path, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> tuple[EurekaAudioForConditionalGeneration, EurekaAudioProcessor]:
+    """Load, verify and place a model with its processor.
+
+    Raises:
+        CheckpointError: as `find_checkpoint`, `load_checkpoint` and `load_processor` say.
+        ConfigError: no such device or dtype.
+    """
+    place = choose_device(device)
+    folder = find_checkpoint(name)
+    model = load_checkpoint(folder, dtype=choose_dtype(dtype))
+    processor = load_processor(folder)
+    check_match(model, processor, str(name))
+    return model.to(place), processor
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device named; by default a GPU if there is one.
+
+    Raises:
+        ConfigError: torch knows no such device, or this machine has none.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"device: expected one of this machine, such as cpu or cuda, got {device!r} "
+            f"({reason:.120}); choose another"
+        ) from error
+    return place
+
+
+def choose_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
+    """The type of the weights; by default that of the checkpoint.
+
+    Raises:
+        ConfigError: not a type that weights can have.
+    """
+    if dtype is None or dtype == "auto":
+        return "auto"
+    chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in DTYPES.values():
+        raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}; choose one")
+    return chosen

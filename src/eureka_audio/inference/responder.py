@@ -1,0 +1,146 @@
+"""Requests to replies: audio is opened, the context is checked, a batch is written or chosen."""
+
+from collections.abc import Callable, Sequence
+
+from eureka_audio.audio import clock
+from eureka_audio.audio.decode import AudioSource, DecodedAudio, load_audio
+from eureka_audio.audio.fetch import AudioAccess
+from eureka_audio.audio.mono import AudioLimits
+from eureka_audio.audio.window import split_windows
+from eureka_audio.errors import ContextLengthError
+from eureka_audio.inference.choices import (
+    choice_token_ids,
+    relative_probabilities,
+    score_choices,
+)
+from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.workload import Piece, Request
+from eureka_audio.processor import EncodedConversation
+from eureka_audio.protocols import Reply
+from eureka_audio.records import AudioPart, Conversation
+
+DEFAULT_MAX_NEW_TOKENS = 512
+
+
+class Responder:
+    """What every task needs done between a request and its reply.
+
+    Args:
+        engine: the model.
+        access: which paths and URLs may be opened.
+        limits: how long and large one recording may be.
+    """
+
+    def __init__(self, engine: Engine, access: AudioAccess, limits: AudioLimits) -> None:
+        self.engine = engine
+        self.access = access
+        self.limits = limits
+
+    def load(self, source: AudioSource) -> DecodedAudio:
+        """Open one recording."""
+        return load_audio(source, access=self.access, limits=self.limits)
+
+    def request(
+        self, conversation: Conversation, choices: tuple[str, ...] | None = None
+    ) -> Request:
+        """A request of one conversation, its audio opened."""
+        opened, seconds = [], 0.0
+        for message in conversation.messages:
+            parts = []
+            for part in message.content:
+                if isinstance(part, AudioPart):
+                    decoded = self.load(part.audio)
+                    seconds += decoded.duration_seconds
+                    part = AudioPart(audio=decoded)
+                parts.append(part)
+            opened.append(message.model_copy(update={"content": tuple(parts)}))
+        return Request([Conversation(messages=tuple(opened))], seconds, choices)
+
+    def encode(self, conversation: Conversation) -> EncodedConversation:
+        """Ids and features of a conversation whose audio is opened.
+
+        Raises:
+            ContextLengthError: it leaves no room for an answer.
+        """
+        # Audio alone may be too long; that is known before its features are computed.
+        self._check_context(_num_audio_tokens(conversation), "audio")
+        encoded = self.engine.processor.encode(conversation, add_generation_prompt=True)
+        self._check_context(len(encoded.input_ids), "conversation")
+        return encoded
+
+    def _check_context(self, num_tokens: int, what: str) -> None:
+        longest = self.engine.max_context_tokens - 1  # an answer takes one at least
+        if num_tokens > longest:
+            raise ContextLengthError(
+                f"expected at most {longest:,} tokens in this model's context, got {num_tokens:,} "
+                f"of {what} ({clock.AUDIO_TOKENS_PER_SECOND:g} per second of audio); shorten it"
+            )
+
+    def limit(self, encoded: EncodedConversation, options: GenerationOptions) -> int:
+        """The longest answer to a question: as asked, as far as the context reaches."""
+        return self._within_context(encoded, options.max_new_tokens or DEFAULT_MAX_NEW_TOKENS)
+
+    def _within_context(self, encoded: EncodedConversation, limit: int) -> int:
+        return min(limit, self.engine.max_context_tokens - len(encoded.input_ids))
+
+    def write(
+        self,
+        batch: Sequence[Piece],
+        options: GenerationOptions,
+        cap: Callable[[int], int] | None = None,
+    ) -> list[Reply]:
+        """Generate the answers to a batch.
+
+        Args:
+            batch: what to answer.
+            options: how.
+            cap: audio tokens heard -> the longest answer, for tasks where the sound bounds it.
+        """
+        encoded = [piece.encoded for piece in batch]
+        limits = [
+            self.limit(item, options)
+            if cap is None
+            else self._within_context(item, cap(item.num_audio_tokens))
+            for item in encoded
+        ]
+        answers = self.engine.generate(encoded, limits, options)
+        return [
+            Reply(
+                text=answer.text,
+                num_new_tokens=len(answer.token_ids),
+                num_audio_tokens=item.num_audio_tokens,
+                duration_seconds=item.duration_seconds,
+                finish_reason=answer.finish_reason or "length",
+            )
+            for answer, item in zip(answers, encoded, strict=True)
+        ]
+
+    def choose(self, batch: Sequence[Piece]) -> list[Reply]:
+        """Pick the most probable choice of each of a batch; each piece has choices."""
+        encoded = [piece.encoded for piece in batch]
+        offers = [piece.choices or () for piece in batch]
+        replies = []
+        for item, scores in zip(encoded, score_choices(self.engine, encoded, offers), strict=True):
+            best = max(scores, key=scores.__getitem__)
+            replies.append(
+                Reply(
+                    text=best,
+                    num_new_tokens=len(choice_token_ids(self.engine, best)) - 1,
+                    num_audio_tokens=item.num_audio_tokens,
+                    duration_seconds=item.duration_seconds,
+                    scores=relative_probabilities(scores),
+                )
+            )
+        return replies
+
+
+def _num_audio_tokens(conversation: Conversation) -> int:
+    """Audio tokens of all windows, by the clock."""
+    return sum(
+        clock.num_audio_tokens(clock.num_mel_frames(span.end - span.start))
+        for message in conversation.messages
+        for part in message.content
+        if isinstance(part, AudioPart)
+        for span in split_windows(len(part.audio.waveform))
+    )

@@ -1,0 +1,143 @@
+"""Logits -> the next token: greedy, or drawn from what temperature, top-k and top-p leave.
+
+Each row draws from a generator of its own, so that a row's answer does not depend on its company.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from eureka_audio.errors import ConfigError
+
+
+class GenerationSettings(TypedDict, total=False):
+    """The keywords of `generate` and `stream`; `GenerationOptions` says what they mean."""
+
+    max_new_tokens: int | None
+    temperature: float
+    top_p: float
+    top_k: int
+    repetition_penalty: float
+    stop: str | Sequence[str]
+    seed: int | None
+    max_repeats: int | None
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an answer is generated.
+
+    Attributes:
+        max_new_tokens: the longest answer; `None` leaves it to the task. The context bounds it too.
+        temperature: 0 is greedy; otherwise logits are divided by it and a token is drawn.
+        top_p: draw from the most probable tokens that together reach this probability.
+        top_k: draw from this many most probable tokens; 0 takes all.
+        repetition_penalty: above 1, tokens already in the conversation become less likely.
+        stop: the answer ends before the first of these strings, however they fall into tokens.
+        seed: the same seed draws the same answer; `None` draws afresh.
+        max_repeats: end the answer once its last tokens repeat themselves this often in a row;
+            `None` lets it go on to its limit.
+
+    Raises:
+        ConfigError: a value out of range, or a setting that would have no effect.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    stop: str | Sequence[str] = ()
+    seed: int | None = None
+    max_repeats: int | None = None
+
+    def __post_init__(self) -> None:
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", stop)
+        _require(
+            self.max_new_tokens is None or self.max_new_tokens >= 1,
+            "max_new_tokens", "at least 1", self.max_new_tokens,
+        )  # fmt: skip
+        _require(0 <= self.temperature < float("inf"), "temperature", "0 or more", self.temperature)
+        _require(0 < self.top_p <= 1, "top_p", "between 0 and 1", self.top_p)
+        _require(self.top_k >= 0, "top_k", "0 (all) or more", self.top_k)
+        _require(
+            0 < self.repetition_penalty < float("inf"),
+            "repetition_penalty", "more than 0", self.repetition_penalty,
+        )  # fmt: skip
+        _require(
+            all(isinstance(s, str) and s for s in stop),
+            "stop",
+            "strings that are not empty",
+            self.stop,
+        )
+        _require(
+            self.max_repeats is None or self.max_repeats >= 2,
+            "max_repeats", "at least 2", self.max_repeats,
+        )  # fmt: skip
+        if self.temperature == 0:
+            for name, neutral in (("top_p", 1.0), ("top_k", 0), ("seed", None)):
+                _require(
+                    getattr(self, name) == neutral,
+                    name, "a temperature above 0 beside it, or it has no effect",
+                    getattr(self, name),
+                )  # fmt: skip
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most probable token is always taken."""
+        return self.temperature == 0
+
+    def generator(self) -> torch.Generator | None:
+        """A source of chance for one row; `None` when none is needed."""
+        if self.is_greedy:
+            return None
+        seed = torch.seed() if self.seed is None else self.seed
+        return torch.Generator().manual_seed(seed)
+
+
+def penalise_seen(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make the tokens marked in `seen` `(B, V)` less likely in `logits` `(B, V)`.
+
+    A positive logit is divided by the penalty, a negative one multiplied.
+    """
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def choose_tokens(
+    logits: Tensor, options: GenerationOptions, generators: list[torch.Generator | None]
+) -> list[int]:
+    """Choose one token for each row of `logits` `(B, V)` float32."""
+    if options.is_greedy:
+        greedy: list[int] = logits.argmax(dim=-1).tolist()
+        return greedy
+    probs = filter_logits(logits / options.temperature, options.top_k, options.top_p).softmax(-1)
+    return [
+        int(torch.multinomial(row, 1, generator=generator))
+        for row, generator in zip(probs.cpu(), generators, strict=True)
+    ]
+
+
+def filter_logits(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Set logits `(B, V)` outside the top k, then outside the top p, to minus infinity.
+
+    The most probable token always stays; so does the one that carries the sum to `top_p`.
+    """
+    if 0 < top_k < logits.shape[-1]:
+        smallest = logits.topk(top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, float("-inf"))
+    if top_p < 1:
+        ranked, order = logits.sort(dim=-1, descending=True)
+        probs = ranked.softmax(dim=-1)
+        before = probs.cumsum(dim=-1) - probs  # probability of all that rank higher
+        dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
+        logits = logits.masked_fill(dropped, float("-inf"))
+    return logits
+
+
+def _require(holds: bool, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise ConfigError(f"{name}: expected {expected}, got {got!r}; change or leave it out")

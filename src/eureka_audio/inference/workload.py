@@ -1,0 +1,177 @@
+"""Many requests through one engine: batches of like length, results in order, one bad input alone.
+
+    sources -> prepare (open, cut) -> pieces -> encode -> pool -> batches of like length -> replies
+
+Only a pool of pieces is held at a time, so that a folder of recordings needs no more memory than a
+few batches of them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from tqdm import tqdm
+
+from eureka_audio.errors import EurekaAudioError
+from eureka_audio.inference.long_audio import join_transcripts
+from eureka_audio.processor import EncodedConversation
+from eureka_audio.protocols import FinishReason, Reply
+from eureka_audio.records import Conversation
+
+ErrorHandling = Literal["raise", "return"]
+Source = TypeVar("Source")
+
+POOL_BATCHES = 8  # pieces held, in batches: enough to find others of like length
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one source asks of the model.
+
+    Attributes:
+        conversations: usually one; a long recording gives one for each chunk, silence gives none.
+        duration_seconds: of all its audio.
+        choices: what the answer must be one of, if there are any.
+    """
+
+    conversations: Sequence[Conversation]
+    duration_seconds: float
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One conversation on its way to the engine: number `position` of source `index`."""
+
+    index: int
+    position: int
+    encoded: EncodedConversation
+    choices: tuple[str, ...] | None
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the prompt."""
+        return len(self.encoded.input_ids)
+
+
+@dataclass
+class Workload(Generic[Source]):
+    """How a list of sources is answered.
+
+    Attributes:
+        prepare: opens one source; what it raises belongs to that source alone.
+        encode: turns a conversation into ids and features, or refuses it.
+        answer: answers a batch of pieces.
+        batch_size: pieces answered at once.
+        errors: "raise" gives up at the first bad source; "return" puts its error in its place.
+        progress: whether to show a bar; `None` shows one on a terminal. One piece shows none.
+        unit: what the bar counts.
+    """
+
+    prepare: Callable[[Source], Request]
+    encode: Callable[[Conversation], EncodedConversation]
+    answer: Callable[[Sequence[Piece]], Sequence[Reply]]
+    batch_size: int
+    errors: ErrorHandling = "raise"
+    progress: bool | None = None
+    unit: str = "clip"
+    _replies: dict[int, dict[int, Reply]] = field(default_factory=dict)
+
+    def run(self, sources: Sequence[Source]) -> list[Reply | EurekaAudioError]:
+        """Answer every source, in order."""
+        self._replies = {index: {} for index in range(len(sources))}
+        durations: dict[int, float] = {}
+        failed: dict[int, EurekaAudioError] = {}
+        pool: list[Piece] = []
+        with _Bar(len(sources), self.unit, self.progress) as bar:
+            for index, source in enumerate(sources):
+                try:
+                    request = self.prepare(source)
+                    durations[index] = request.duration_seconds
+                    bar.expect(len(request.conversations) - 1)
+                    for piece in self._pieces(index, request):
+                        pool.append(piece)
+                        if len(pool) >= POOL_BATCHES * self.batch_size:
+                            self._drain(pool, bar)
+                except EurekaAudioError as error:
+                    if self.errors == "raise":
+                        raise
+                    failed[index] = error
+                    bar.advance(1)
+            self._drain(pool, bar)
+        return [
+            failed[index] if index in failed else joined(self._replies[index], durations[index])
+            for index in range(len(sources))
+        ]
+
+    def _pieces(self, index: int, request: Request) -> Iterator[Piece]:
+        for position, conversation in enumerate(request.conversations):
+            yield Piece(index, position, self.encode(conversation), request.choices)
+
+    def _drain(self, pool: list[Piece], bar: "_Bar") -> None:
+        """Answer what is in the pool, the longest first, so that a lack of memory shows early."""
+        pool.sort(key=lambda piece: -piece.num_tokens)
+        for start in range(0, len(pool), self.batch_size):
+            batch = pool[start : start + self.batch_size]
+            for piece, reply in zip(batch, self.answer(batch), strict=True):
+                self._replies[piece.index][piece.position] = reply
+            bar.advance(len(batch))
+        pool.clear()
+
+
+def joined(replies: dict[int, Reply], duration_seconds: float) -> Reply:
+    """One reply from those to the pieces of a source; nothing to hear gives an empty one."""
+    ordered = [replies[position] for position in sorted(replies)]
+    if len(ordered) == 1:
+        text, scores = ordered[0].text, ordered[0].scores
+    else:
+        text, scores = join_transcripts([reply.text for reply in ordered]), None
+    return Reply(
+        text=text,
+        num_new_tokens=sum(reply.num_new_tokens for reply in ordered),
+        num_audio_tokens=sum(reply.num_audio_tokens for reply in ordered),
+        duration_seconds=duration_seconds,
+        finish_reason=_worst([reply.finish_reason for reply in ordered]),
+        scores=scores,
+    )
+
+
+def _worst(reasons: Sequence[FinishReason]) -> FinishReason:
+    """What a reader should be warned of, if any piece gives cause."""
+    by_gravity: tuple[FinishReason, ...] = ("repetition", "length")
+    return next((reason for reason in by_gravity if reason in reasons), "stop")
+
+
+class _Bar:
+    """A progress bar on stderr that appears once there is more than one thing to do."""
+
+    def __init__(self, total: int, unit: str, progress: bool | None) -> None:
+        self._total = total
+        self._done = 0
+        self._unit = unit
+        self._disable = None if progress is None else not progress  # None: tqdm asks the terminal
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> "_Bar":
+        self.expect(0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def expect(self, num_more: int) -> None:
+        """Learn that there is more to do (or less: silence needs no work)."""
+        self._total += num_more
+        if self._bar is None and self._total > 1:
+            self._bar = tqdm(total=self._total, unit=self._unit, disable=self._disable)
+            self._bar.update(self._done)
+        elif self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+
+    def advance(self, num_done: int) -> None:
+        """Show that so many are done."""
+        self._done += num_done
+        if self._bar is not None:
+            self._bar.update(num_done)
