@@ -144,7 +144,7 @@ def test_cost_grows_with_the_chosen_and_not_with_all_experts(width):
     one_expert = 64 * 2 * (32 + 16) * width
     projection = 64 * 2 * 16 * 16
     for num_experts in (4, 8, 32):
-        for num_chosen in (1, 2, 4):
+        for num_chosen in (2, 3, 4):
             router = 64 * 2 * 32 * num_experts
             flops = count_flops(
                 num_experts=num_experts,
@@ -321,6 +321,9 @@ def test_dense_adapter_gives_embeddings_and_no_statistics():
         ({"adapter_type": "mixture"}, "adapter_type"),
         ({"num_experts_per_tok": 0}, "num_experts_per_tok"),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok"),
+        ({"num_experts_per_tok": 1}, "learn nothing from the text"),
+        ({"num_experts_per_tok": 1, "num_shared_experts": 1}, "learn nothing from the text"),
+        ({"num_experts_per_tok": 1, "norm_topk_prob": False}, "learn nothing from the text"),
         ({"num_shared_experts": -1}, "num_shared_experts"),
         ({"expert_intermediate_size": 0}, "expert_intermediate_size"),
     ],
@@ -328,6 +331,21 @@ def test_dense_adapter_gives_embeddings_and_no_statistics():
 def test_impossible_adapters_are_refused(settings, named):
     with pytest.raises(ConfigError, match=named):
         make_config(**settings)
+
+
+def test_one_routed_expert_beside_a_shared_one_lets_the_router_learn():
+    adapter = make_adapter(num_experts_per_tok=1, num_shared_experts=1, norm_topk_prob=False)
+    output = run(adapter, torch.randn(9, 32))
+    (output.audio_embeds * torch.randn(9, 16)).sum().backward()
+    assert adapter.router.weight.grad.abs().max() > 1e-3
+
+
+def test_without_shared_experts_the_layer_norm_cancels_the_scale_of_the_weights():
+    tokens = torch.randn(20, 32)
+    scaled, unscaled = (make_adapter(norm_topk_prob=norm) for norm in (True, False))
+    torch.testing.assert_close(
+        run(scaled, tokens).audio_embeds, run(unscaled, tokens).audio_embeds, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_uniform_router_has_the_entropy_of_all_experts():

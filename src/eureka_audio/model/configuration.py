@@ -38,6 +38,10 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
     shared, lambda 0.01. The paper writes "sparse softmax routing", read here as a softmax over the
     chosen K (`norm_topk_prob`), which equals a softmax over all E scaled to sum to one over the K.
 
+    The last LayerNorm cancels any factor common to a token's whole mixture. So without shared
+    experts `norm_topk_prob` makes no difference but rounding, and one routed expert alone would
+    get a weight that nothing depends on; that is refused.
+
     Source: paper section 3.2, Eq. 1, 3 and 4.
     """
 
@@ -69,6 +73,13 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
             raise ConfigError(
                 "adapter_config.num_experts_per_tok: expected between 1 and num_experts "
                 f"({self.num_experts}), got {self.num_experts_per_tok}; lower it or add experts"
+            )
+        alone = self.num_experts_per_tok == 1 and self.adapter_type == "moe"
+        if alone and (self.norm_topk_prob or not self.num_shared_experts):
+            raise ConfigError(
+                "adapter_config.num_experts_per_tok: expected at least 2, got 1, with which the "
+                "router would learn nothing from the text; add a shared expert and set "
+                "norm_topk_prob=False, or raise it"
             )
         if self.num_shared_experts < 0 or self.expert_intermediate_size < 1:
             raise ConfigError(
