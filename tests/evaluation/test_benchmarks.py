@@ -21,6 +21,7 @@ def test_every_rule_of_every_benchmark_has_a_scorer() -> None:
 def test_names_of_the_command_line() -> None:
     asked = {"mmau", "mmar", "mmsu", "openbookqa", "advbench", "ifeval", "asr_en", "asr_zh"}
     assert asked | {"caption"} < set(BENCHMARKS)
+    assert benchmark_named("WenetSpeech-Net").num_items == 24_774
     assert benchmark_named("fleurs_de").language == "de"
     assert benchmark_named("asr_fr").rules == ("whisper", "qwen2_audio", "wenet")
     with pytest.raises(EvaluationError, match="did you mean mmau"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eureka_audio.evaluation.judge import judge_prompt, read_judgement
-from eureka_audio.evaluation.multiple_choice import map_letter, matches_answer
+from eureka_audio.evaluation.multiple_choice import final_answer, map_letter, matches_answer
 
 CHOICES = ["Man", "Woman", "Child", "Robot"]
 NOTES = ["C", "D", "G", "A"]
@@ -53,6 +53,24 @@ def test_the_official_matcher_and_its_traps() -> None:
     assert not matches_answer("答案是中文", "中文", ["中文", "英文"])
     assert matches_answer("sad", "happy sad", ["happy sad", "sad happy"]) is False
     assert matches_answer("sad happy", "happy sad", ["happy sad", "sad happy"])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Woman",
+        "<|channel|>analysis<|message|>A man?<|end|><|start|>assistant"
+        "<|channel|>final<|message|>Woman<|return|>",
+        "analysisThe caption names a man and more.assistantfinalWoman",
+        "<think>Man or woman?</think>\n\nWoman",
+    ],
+)
+def test_thoughts_are_no_answer(reply: str) -> None:
+    assert final_answer(reply) == "Woman"
+
+
+def test_an_unfinished_thought_is_left_as_it_is() -> None:
+    assert final_answer("<think>Man") == "<think>Man"
 
 
 @pytest.mark.parametrize(

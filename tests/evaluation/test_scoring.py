@@ -88,6 +88,12 @@ def test_letters_are_mapped_only_under_the_rule_that_says_so(tmp_path: Path) -> 
     assert "1 replies stated a letter" in summary["notes"][-1]
 
 
+def test_a_reader_may_think_aloud_in_dense_captioning_only(tmp_path: Path) -> None:
+    rows = [{"uid": 1, "prediction": "<think>Man?</think>Woman", **MMAU}]
+    assert score(tmp_path, "caption", "official", rows)[0]["value"] == 1
+    assert score(tmp_path, "mmau", "official", rows)[0]["value"] == 0
+
+
 def test_judge_reads_recorded_replies_or_asks(tmp_path: Path) -> None:
     row = {"prediction": "a lady", "question": "Who?", **MMAU}
     rows = [

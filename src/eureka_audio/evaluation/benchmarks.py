@@ -36,6 +36,7 @@ class Benchmark:
         language: ISO 639-1 code of what is spoken.
         source: where the data comes from, and in which layout.
         metadata_sha256: SHA-256 of the public metadata file of the version these values describe.
+        reasons: whether replies come from a text model that may think aloud first.
         prompt: the text a model is given beside the audio, with ``{question}`` and ``{choices}``;
             empty when the audio holds the question, or the model's own transcription prompt is
             used.
@@ -51,6 +52,7 @@ class Benchmark:
     language: str = "en"
     source: str = ""
     metadata_sha256: str = ""
+    reasons: bool = False
     prompt: str = field(default="", repr=False)
 
     def checked_rule(self, rule: str) -> str:
@@ -173,10 +175,11 @@ _LISTED = (
         groups=("benchmark", *_MMAU.groups, "modality", "category"),
         source="captions read by a text model that answers the questions of MMAU or MMAR",
         metadata_sha256="",
+        reasons=True,
         prompt="",
     ),
-    replace(_MMAU, name="mmau_caption", title="Dense captioning, MMAU", prompt=""),
-    replace(_MMAR, name="mmar_caption", title="Dense captioning, MMAR", prompt=""),
+    replace(_MMAU, name="mmau_caption", title="Dense captioning, MMAU", reasons=True, prompt=""),
+    replace(_MMAR, name="mmar_caption", title="Dense captioning, MMAR", reasons=True, prompt=""),
     Benchmark(
         name="mmsu",
         title="MMSU (VoiceBench)",
@@ -227,6 +230,7 @@ def benchmark_named(name: str) -> Benchmark:
     Raises:
         EvaluationError: there is none; the message names the nearest.
     """
+    name = name.lower().replace("-", "_")
     if name in BENCHMARKS:
         return BENCHMARKS[name]
     family, _, language = name.partition("_")
@@ -236,7 +240,7 @@ def benchmark_named(name: str) -> Benchmark:
             name=name,
             title=f"{'Fleurs' if family == 'fleurs' else 'Speech recognition,'} {language}",
             rules=OTHER_LANGUAGE_RULES,
-            language=language.lower(),
+            language=language,
             source=f"google/fleurs, language {language}, split test" if family == "fleurs" else "",
         )
     near = get_close_matches(name, BENCHMARKS, n=1)

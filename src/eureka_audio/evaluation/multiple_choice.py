@@ -13,6 +13,11 @@ from collections.abc import Sequence
 CHOICE_RULES = ("official", "letter_mapped", "judge")
 
 _WORD = re.compile(r"\w+")
+_REASONING = (
+    re.compile(r".*<\|channel\|>final<\|message\|>(.*?)(?:<\|(?:end|return)\|>.*)?", re.DOTALL),
+    re.compile(r"analysis.*assistantfinal(.*)", re.DOTALL),
+    re.compile(r"\s*<think>.*</think>(.*)", re.DOTALL),
+)
 _OPEN = r"[\s*_\"'“‘(\[（【]*"
 _CLOSE = r"[\s*_\"'”’)\]）】.,:;。，：；、!！]*"
 _BARE_LETTER = re.compile(rf"{_OPEN}([A-Za-z]){_CLOSE}")
@@ -61,6 +66,18 @@ def map_letter(prediction: str, choices: Sequence[str]) -> str:
         return prediction
     index = ord(letter) - ord("A")
     return prediction if taken or index >= len(choices) else choices[index]
+
+
+def final_answer(reply: str) -> str:
+    """What a reasoning text model answers in the end, without its thoughts.
+
+    Understood are the channels of GPT-OSS, spelled as special tokens or decoded without them, and a
+    closed ``<think>`` block; any other reply comes back as it is.
+    """
+    for pattern in _REASONING:
+        if match := pattern.fullmatch(reply):
+            return match[1].strip()
+    return reply
 
 
 def _words(text: str) -> frozenset[str]:

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from eureka_audio.errors import EvaluationError
 from eureka_audio.evaluation.benchmarks import Benchmark
-from eureka_audio.evaluation.instruction_following.language import LANGDETECT_SEED
+from eureka_audio.evaluation.instruction_following.language import LANGDETECT_SEEDS
 from eureka_audio.evaluation.instruction_following.scorer import judge_reply
 from eureka_audio.evaluation.judge import Judge, judge_prompt, read_judgement
 from eureka_audio.evaluation.metrics import count_errors
-from eureka_audio.evaluation.multiple_choice import map_letter, matches_answer
+from eureka_audio.evaluation.multiple_choice import final_answer, map_letter, matches_answer
 from eureka_audio.evaluation.normalizers import NULL_PREDICTION, asr_rule
 from eureka_audio.evaluation.predictions import PredictionRow, UnusableRowError
 from eureka_audio.evaluation.voicebench import LETTERS, extract_letter, is_refusal
@@ -121,9 +121,10 @@ class OptionTextScorer(_Defaults):
 
     blank: Mapping[str, Any] = {"correct": None}
 
-    def __init__(self, rule: str, judge: Judge | None = None) -> None:
+    def __init__(self, rule: str, judge: Judge | None = None, *, reasons: bool = False) -> None:
         self._rule = rule
         self._judge = judge
+        self._reasons = reasons
         self._letters = 0
 
     def score(self, row: PredictionRow, prediction: str) -> Verdict:
@@ -131,10 +132,11 @@ class OptionTextScorer(_Defaults):
         if self._rule == "judge":
             return self._judged(row, prediction)
         choices, answer = row.texts("choices"), row.text("answer", "reference")
-        reply = prediction
+        reply = final_answer(prediction) if self._reasons else prediction
         if self._rule == "letter_mapped":
-            reply = map_letter(prediction, choices)
-            self._letters += reply is not prediction
+            mapped = map_letter(reply, choices)
+            self._letters += mapped != reply
+            reply = mapped
         correct = matches_answer(reply, answer, choices)
         return Verdict({"correct": correct}, part=(int(correct), 1))
 
@@ -316,7 +318,10 @@ class InstructionScorer(_Defaults):
 
     def notes(self) -> list[str]:
         """What is random in the official checks, and how it is tamed here."""
-        notes = [f"language detection is seeded ({LANGDETECT_SEED}); the official one is not"]
+        notes = [
+            f"language detection, random in the official checks, is a majority over"
+            f" {len(LANGDETECT_SEEDS)} seeded runs"
+        ]
         if self._invented:
             notes.append(
                 f"{self._invented} items lack an argument: a random value was drawn (seed"
@@ -338,7 +343,7 @@ def make_scorer(
         case "transcript":
             return TranscriptScorer(rule, benchmark.language)
         case "option_text":
-            return OptionTextScorer(rule, judge)
+            return OptionTextScorer(rule, judge, reasons=benchmark.reasons)
         case "letter":
             return LetterScorer(rule, seed)
         case "refusal":
