@@ -2,8 +2,8 @@
 
     python benchmarks/acceptance.py --recordings DIR --synthetic data/synthetic [--model nano]
 
-Every figure is over a whole `test` split: unseen speakers, notes, sources or sentences. Choices are scored by log-probability,
-captions by the events they name.
+Every figure is over a whole `test` split: unseen speakers, notes, sources or sentences. Choices
+are scored by log-probability, captions by the events they name.
 """
 
 import argparse
@@ -144,7 +144,9 @@ def report(name: str, figure: Figure) -> None:
         (lambda goal: value <= goal) if name.startswith("wer") else (lambda goal: value >= goal)
     )
     verdict = "stretch" if better(stretch) else "must" if better(must) else "missed"
-    print(f"{name:18} {100 * value:6.2f} %   must {100 * must:4.0f}   {verdict:8} n={figure['items']}")
+    print(
+        f"{name:18} {100 * value:6.2f} %   must {100 * must:4.0f}   {verdict:8} n={figure['items']}"
+    )
     sys.stdout.flush()
 
 
