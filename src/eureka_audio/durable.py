@@ -1,7 +1,7 @@
 """Writing a file so that a reader, or a power cut, never meets half of it.
 
-Every component that leaves something on disk writes through here: temporary file beside the target, fsync, rename, fsync of
-the folder.
+Every component that leaves something on disk writes through here: temporary file beside the target,
+fsync, rename, fsync of the folder.
 """
 
 import os
@@ -15,9 +15,9 @@ from typing import IO
 
 @contextmanager
 def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[bytes] | IO[str]]:
-    """Open a temporary file that becomes ``path`` when the block ends well, and vanishes otherwise.
+    r"""Open a temporary file that becomes ``path`` when the block ends well, and vanishes otherwise.
 
-    The folder is made when it is missing. Text is UTF-8 with ``\\n`` line ends.
+    The folder is made when it is missing. Text is UTF-8 with ``\n`` line ends.
 
     Example:
         >>> import tempfile, pathlib
@@ -50,15 +50,13 @@ def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[bytes
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``path`` when the block ends well, and vanishes otherwise.
+    """Give a temporary folder that becomes ``path`` when the block ends well, else vanishes.
 
     A folder already at ``path`` is replaced. A folder found under its final name is complete.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(
-        tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    )
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
     try:
         yield temporary
         for file in sorted(temporary.rglob("*")):

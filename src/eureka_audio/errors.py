@@ -17,7 +17,7 @@ class AudioNotFoundError(AudioError):
 
 
 class AudioAccessError(AudioError):
-    """The input names a place that may not be opened (a URL while URLs are off, a forbidden address)."""
+    """The input names a place that may not be opened: a URL while URLs are off, a forbidden one."""
 
 
 class AudioFormatError(AudioError):
@@ -69,7 +69,10 @@ class TrainingError(EurekaAudioError):
 
 
 class EvaluationError(EurekaAudioError):
-    """An evaluation cannot be made as asked: an unknown benchmark or rule, a row that lacks what its rule needs."""
+    """An evaluation cannot be made as asked.
+
+    An unknown benchmark or rule, or a row that lacks what its rule needs.
+    """
 
 
 class MissingDependencyError(EurekaAudioError):

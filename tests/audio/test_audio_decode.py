@@ -12,10 +12,10 @@ import pytest
 import soundfile
 import soxr
 import torch
-from conftest import RATE, encode, tone_and_noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import RATE, encode, tone_and_noise
 from eureka_audio.audio import decoders
 from eureka_audio.audio.decode import AudioLimits, DecodedAudio, load_audio
 from eureka_audio.audio.decoders import decode_blocks
