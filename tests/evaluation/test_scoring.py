@@ -64,6 +64,7 @@ def test_every_row_that_goes_in_comes_out(tmp_path: Path) -> None:
         "not an object",
     }
     assert summary["value"] == pytest.approx(1 / 3)
+    assert summary["details"]["over_all_items"] == 1 / 13
     assert summary["groups"]["task"]["sound"] == {"value": pytest.approx(1 / 3), "denominator": 3}
     assert not summary["valid"]
     assert any("public set has 1,000" in note for note in summary["notes"])

@@ -89,7 +89,8 @@ def score_file(
 
     Returns:
         The summary, ready for JSON: counts, reasons, the score as ``value`` (a fraction, None when
-        undefined) and ``percent``, its details, groups and notes.
+        undefined) and ``percent``, its details, groups and notes. An accuracy also comes
+        ``over_all_items``, where missing and failed rows count as wrong.
 
     Raises:
         EvaluationError: the rule does not apply, or there is no such file.
@@ -111,6 +112,8 @@ def score_file(
                         groups.setdefault(name, {}).setdefault(member, _Ratio()).add(part)
     details = scorer.details()
     value = details.pop("value", total.value)
+    if benchmark.metric == "accuracy" and accounts.items:
+        details["over_all_items"] = total.numerator / accounts.items
     return {
         "benchmark": benchmark.name,
         "rule": rule,
