@@ -15,7 +15,7 @@ from typing import IO
 
 @contextmanager
 def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[bytes] | IO[str]]:
-    r"""Open a temporary file that becomes ``path`` when the block ends well, and vanishes otherwise.
+    r"""Open a temporary file that becomes ``path`` when the block ends well, else vanishes.
 
     The folder is made when it is missing. Text is UTF-8 with ``\n`` line ends.
 
