@@ -7,7 +7,7 @@ is silently ignored costs days.
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -45,8 +45,8 @@ def load_config(
             raise ConfigError(f"expected a recipe file, but there is none at {path}")
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"expected {path} to be valid YAML, got: {error}") from error
         if not isinstance(loaded, dict | None):
             raise ConfigError(
                 f"expected a mapping at the top of {path}, got a {type(loaded).__name__}"
@@ -75,9 +75,13 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     node = tree
     for parent in parents:
-        child = node.setdefault(parent, {})
+        if node.get(parent) is None:
+            node[parent] = {}
+        child = node[parent]
         if not isinstance(child, dict):
-            raise ConfigError(f"cannot set {key}: {parent} is a value, not a section")
+            raise ConfigError(
+                f"cannot set {key}: expected {parent} to be a section, got the value {child!r}"
+            )
         node = child
     try:
         node[last] = yaml.safe_load(value)
@@ -86,16 +90,41 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def _explain(schema: type[BaseModel], error: Any) -> str:
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
+    *parents, last = (str(part) for part in error["loc"]) if error["loc"] else ("the recipe",)
+    key = ".".join((*parents, last))
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (got {error['input']!r})"
-    known = _known_keys(schema)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or difflib.get_close_matches(
-        location[-1], [name.rsplit(".", 1)[-1] for name in known], n=1, cutoff=0.5
+    beside = [".".join((*parents, name)) for name in _section(schema, parents)]
+    near = (
+        difflib.get_close_matches(key, beside, n=1, cutoff=0.75)
+        or difflib.get_close_matches(key, _known_keys(schema), n=1, cutoff=0.5)
+        or difflib.get_close_matches(key, beside, n=1, cutoff=0.0)
     )
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown key {key}{hint}"
+    return f"unknown key {key}; did you mean {near[0]}?" if near else f"unknown key {key}"
+
+
+def _section(schema: type[BaseModel], parents: list[str]) -> list[str]:
+    """Names of the fields of the section that dotted `parents` lead to."""
+    fields = schema.model_fields
+    steps = iter(parents)
+    for name in steps:
+        if name not in fields:
+            return []
+        section = _model_of(fields[name].annotation)
+        if section is None:
+            return []
+        if get_origin(fields[name].annotation) is dict:
+            next(steps, None)  # the reader's own name of one of several such sections
+        fields = section.model_fields
+    return list(fields)
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation holds, itself or as the values of a dict."""
+    if get_origin(annotation) is dict:
+        annotation = get_args(annotation)[1]
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else None
 
 
 def _known_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -1,10 +1,10 @@
 """The one processor: a conversation becomes tensors here, in training, evaluation and serving
 alike.
 
-conversation -> waveforms -> windows -> log-mel -> `input_features (A, M, F)`, `feature_lengths
-(A,)`
-             -> token ids with one placeholder per audio token -> `input_ids`, `attention_mask`,
-             `labels` `(B, T)`
+    conversation -> waveforms -> windows -> log-mel
+                    `input_features (A, M, F)`, `feature_lengths (A,)`
+                 -> token ids with one placeholder per audio token
+                    `input_ids`, `attention_mask`, `labels` `(B, T)`
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import WhisperFeatureExtractor
+from transformers import AutoProcessor, WhisperFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -64,10 +64,9 @@ class EurekaAudioProcessor(ProcessorMixin):
             passes it.
 
     Example:
-        inputs = processor.apply_chat_template(
-            [{"role": "user", "content": [{"type": "audio", "audio": "dog.wav"}, {"type": "text",
-            "text": "What is it?"}]}]
-        )
+        sound = {"type": "audio", "audio": "dog.wav"}
+        question = {"type": "text", "text": "What is it?"}
+        inputs = processor.apply_chat_template([{"role": "user", "content": [sound, question]}])
         model.generate(**inputs)
     """
 
@@ -153,8 +152,7 @@ class EurekaAudioProcessor(ProcessorMixin):
             raise MessageError(
                 "this processor assembles ids itself: no template, no tokenize=False"
             )
-        batched = bool(conversation) and not isinstance(conversation[0], Mapping)
-        conversations = conversation if batched else [conversation]
+        conversations = conversation if _is_batch(conversation) else [conversation]
         encoded = [
             self.encode(
                 parse_messages(messages),
@@ -276,7 +274,7 @@ def parse_messages(messages: Any) -> Conversation:
     """
     if isinstance(messages, Conversation):
         return messages
-    if not isinstance(messages, Sequence) or isinstance(messages, str):
+    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
         raise MessageError(f"expected a list of messages, got a {type(messages).__name__}")
     return Conversation(messages=tuple(_parse_message(i, item) for i, item in enumerate(messages)))
 
@@ -290,7 +288,7 @@ def _parse_message(number: int, message: Any) -> Message:
         raise MessageError(f"{where}: expected role system, user or assistant, got {role!r}")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
-    if not isinstance(content, Sequence):
+    if not isinstance(content, Sequence) or isinstance(content, bytes):
         raise MessageError(f"{where}: expected content as text or a list of parts")
     parts = tuple(_parse_part(f"{where}, part {i}", part) for i, part in enumerate(content))
     return Message(role=role, content=parts)
@@ -315,6 +313,17 @@ def _parse_part(where: str, part: Any) -> TextPart | AudioPart:
     )
 
 
+def _is_batch(conversation: Any) -> bool:
+    """Whether these are several conversations: a list that begins with one."""
+    return (
+        isinstance(conversation, Sequence)
+        and not isinstance(conversation, str | bytes)
+        and len(conversation) > 0
+        and isinstance(conversation[0], Sequence | Conversation)
+        and not isinstance(conversation[0], str | bytes)
+    )
+
+
 def _audio_parts(conversation: Conversation) -> list[AudioPart]:
     return [
         part
@@ -328,3 +337,8 @@ def _simple_conversation(text: str | None, audio: Any) -> Conversation:
     if audio is None:
         return Conversation(messages=(Message(role="user", content=(TextPart(text=text or ""),)),))
     return question_request(audio, text or "")
+
+
+# AutoProcessor finds a class by the name that a saved processor carries. The key matters to nobody:
+# a configuration would be usual, but this floor knows no model.
+AutoProcessor.register(EurekaAudioProcessor, EurekaAudioProcessor, exist_ok=True)

@@ -99,7 +99,7 @@ def add_room(samples: Samples, decay_seconds: float, rng: np.random.Generator) -
     envelope = 10 ** (-3.0 * np.arange(length) / length)
     response = rng.standard_normal(length) * envelope * rng.uniform(0.02, 0.15)
     response[0] = 1.0
-    wet = fftconvolve(samples, response.astype(np.float32))[: len(samples)]
+    wet: Samples = fftconvolve(samples, response.astype(np.float32))[: len(samples)]
     return wet.astype(np.float32)
 
 
@@ -118,7 +118,8 @@ def coloured_noise(rng: np.random.Generator, num_samples: int) -> Samples:
     spectrum = np.fft.rfft(rng.standard_normal(num_samples).astype(np.float32))
     frequency = np.maximum(np.fft.rfftfreq(num_samples), 1.0 / max(num_samples, 1))
     shaped = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0.0, 2.0) / 2), n=num_samples)
-    return (shaped / (np.abs(shaped).max() + 1e-9)).astype(np.float32)
+    noise: Samples = (shaped / (np.abs(shaped).max() + 1e-9)).astype(np.float32)
+    return noise
 
 
 def mask_features(features_MF: Samples, config: AugmentConfig, rng: np.random.Generator) -> Samples:

@@ -46,6 +46,9 @@ def stream_batches(
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         worker_init_fn=_one_thread,
+        # The loader draws a seed when it starts. Drawn from torch's own generator, it would shift
+        # every dropout mask after a resume.
+        generator=torch.Generator(),
     )
     yield from loader
 

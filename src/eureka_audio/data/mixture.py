@@ -70,8 +70,15 @@ class MixturePlan:
         unknown = set(weights) - set(durations_seconds)
         if unknown:
             raise ConfigError(f"weights name sources that do not exist: {sorted(unknown)}")
-        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
-            raise ConfigError(f"weights must be positive, got {dict(weights)}")
+        finite = all(math.isfinite(weight) and weight >= 0 for weight in weights.values())
+        if not finite or not any(weights.values()):
+            raise ConfigError(f"expected weights of at least 0, some above it, got {dict(weights)}")
+        if samples_per_epoch < 1 or max_batch_size < 1 or batch_seconds <= 0 or bucket_seconds <= 0:
+            raise ConfigError(
+                "expected samples_per_epoch, max_batch_size, batch_seconds and bucket_seconds "
+                f"above 0, got {samples_per_epoch}, {max_batch_size}, {batch_seconds} and "
+                f"{bucket_seconds}"
+            )
         self.seed = seed
         self.batch_seconds = batch_seconds
         self.bucket_seconds = bucket_seconds

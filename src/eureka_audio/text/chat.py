@@ -3,11 +3,9 @@ r"""The chat template: a conversation becomes token ids, segment by segment.
 Special tokens come from this module only; whatever a user wrote is encoded as plain text. That is
 why ids are assembled here rather than rendered to one string and parsed again.
 
-    <|im_start|>role\\n ... <|im_end|>\\n           one turn
-    <|audio_start|><|audio_pad|>*U<|audio_end|>    one audio window of U tokens, no newline around
-    it <|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n  the opening of the answer: an empty
-    think
-    block
+    one turn             <|im_start|>role\n ... <|im_end|>\n
+    one window of U      <|audio_start|><|audio_pad|>*U<|audio_end|>, no newline around it
+    the answer's opening <|im_start|>assistant\n<think>\n\n</think>\n\n, an empty think block
 
 Source: the released model's prompt format (Qwen3's template, section 3.1). Departure: the released
 code recognises special tokens in user text; here they stay text.

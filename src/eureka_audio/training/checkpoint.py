@@ -23,6 +23,7 @@ from eureka_audio.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 DIGESTS = "SHA256SUMS.json"
+FILES = {"model.safetensors", "optimizer.safetensors", "state.json"}
 PREFIX = "checkpoint-"
 
 
@@ -52,14 +53,15 @@ def save_checkpoint(
         (temporary / "state.json").write_text(json.dumps({"step": step, "groups": groups}))
         digests = {file.name: _digest(file) for file in sorted(temporary.iterdir())}
         (temporary / DIGESTS).write_text(json.dumps(digests, indent=1))
-    for old in list_checkpoints(folder)[:-keep]:
+    # One of a later step is what a fall-back has passed over: it must not push out a sound one.
+    for old in [path for path in list_checkpoints(folder) if path <= target][:-keep]:
         shutil.rmtree(old)
     return target
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints of a run, oldest first."""
-    return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / DIGESTS).is_file())
+    """Checkpoints of a run, oldest first, the damaged ones included."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
 
 
 def newest(folder: Path) -> Path:
@@ -86,17 +88,20 @@ def resume_latest(
         CheckpointError: there are checkpoints, and every one is damaged; a run never starts over in
             silence.
     """
-    found = list_checkpoints(folder)
-    for path in reversed(found):
+    for unfinished in folder.glob(f".{PREFIX}*"):
+        shutil.rmtree(unfinished)  # a save that was killed
+    reason = None
+    for path in reversed(list_checkpoints(folder)):
         try:
-            verify(path)
             return _load(path, model, optimizers)
         except CheckpointError as error:
             logger.warning("%s; falling back to the checkpoint before it", error)
-    if found:
+            reason = error
+    if reason is not None:
         raise CheckpointError(
-            f"every checkpoint under {folder} is damaged; remove them to start over"
-        )
+            f"expected a sound checkpoint of this recipe under {folder}, got none; remove them to "
+            f"start over. The oldest: {reason}"
+        ) from reason
     return None
 
 
@@ -107,9 +112,11 @@ def verify(path: Path) -> None:
         CheckpointError: naming the first file that is missing or differs.
     """
     try:
-        digests = json.loads((path / DIGESTS).read_text())
-    except (OSError, ValueError) as error:
+        digests = dict(json.loads((path / DIGESTS).read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path / DIGESTS} cannot be read: {error}") from error
+    for name in FILES - set(digests):
+        raise CheckpointError(f"{path / DIGESTS} is damaged: it does not name {name}")
     for name, expected in digests.items():
         file = path / name
         if not file.is_file():
@@ -170,7 +177,14 @@ def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer])
             if head == str(number):
                 parameter, _, name = rest.partition(".")
                 per_parameter.setdefault(int(parameter), {})[name] = value
-        optimizer.load_state_dict({"state": per_parameter, "param_groups": state["groups"][number]})
+        try:
+            optimizer.load_state_dict(
+                {"state": per_parameter, "param_groups": state["groups"][number]}
+            )
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path} was saved with other trainable parameters: {error}"
+            ) from error
     torch.set_rng_state(tensors["torch_rng"])
     return int(state["step"])
 

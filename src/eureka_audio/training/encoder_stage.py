@@ -1,5 +1,6 @@
 """The encoder stage: sources -> batches -> encoder with heads, judged on held-out clips."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from eureka_audio.training.encoder_pretraining import (
 )
 from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources
 from eureka_audio.training.trainer import train
+
+logger = logging.getLogger(__name__)
 
 EVALUATION_BATCH_SIZE = 32
 
@@ -80,7 +83,10 @@ def plan_mixture(
     """The plan of a stage's `MixtureConfig` over opened sources."""
     weights = mixture.pop("weights")
     durations = {name: source.bank.durations_seconds for name, source in sources.items()}
-    return MixturePlan(durations, weights, seed=seed, **mixture)  # type: ignore[arg-type]
+    plan = MixturePlan(durations, weights, seed=seed, **mixture)  # type: ignore[arg-type]
+    if plan.num_too_long:
+        logger.warning("%d clips are longer than max_clip_seconds: left out", plan.num_too_long)
+    return plan
 
 
 def judge_encoder(

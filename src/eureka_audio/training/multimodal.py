@@ -4,8 +4,10 @@ their values.
 Source: paper sections 4 and 5.2.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from eureka_audio.data.augment import AugmentConfig, mask_features
 from eureka_audio.data.mixture import Batch
 from eureka_audio.data.sources import ClipSource, hear
 from eureka_audio.data.tasks import draw_task
+from eureka_audio.errors import ConfigError
 from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
@@ -28,6 +31,9 @@ from eureka_audio.training.encoder_pretraining import (
     spoken_words,
 )
 
+logger = logging.getLogger(__name__)
+
+FITNESS_CLIPS = 100  # clips of a source that are put to its tasks before training
 SHAPE_MULTIPLE = 32  # mel frames and tokens: few shapes
 
 
@@ -98,6 +104,13 @@ class MultimodalCollator:
         augment: `None` gives the clips as they are.
         text_lines: plain text, drawn from so that the decoder keeps its language.
         text_share: lines of text added per audio sample (1.0 is the paper's 1:1 by samples).
+
+    A clip that is fit for none of its source's tasks is left out of its batch; what share of them
+    that concerns is logged at the start.
+
+    Raises:
+        ConfigError: no clip tried of a source is fit for any of its tasks, two clips would be mixed, or
+            there is no text to draw from.
     """
 
     def __init__(
@@ -109,6 +122,15 @@ class MultimodalCollator:
         text_lines: Sequence[str] = (),
         text_share: float = 0.0,
     ) -> None:
+        for name, source in sources.items():
+            _check_fitness(source, tasks.get(name, {}))
+        if augment is not None and augment.mix_events_probability > 0:
+            raise ConfigError(
+                "expected augment.mix_events_probability 0 where tasks are learnt, since a task "
+                f"knows of one clip only, got {augment.mix_events_probability}; set it to 0"
+            )
+        if text_share > 0 and not text_lines:
+            raise ConfigError(f"expected text for a text_share of {text_share}, got none")
         self.sources = sources
         self.processor = processor
         self.tasks = tasks
@@ -130,18 +152,24 @@ class MultimodalCollator:
                 self.processor.encode(
                     drawn[1],
                     add_generation_prompt=False,
-                    transform=lambda log_mel, rng=rng: self._mask(log_mel, rng),
+                    transform=partial(self._mask, rng),
                 )
             )
             transcripts.append(spoken_words([clip]))
             if rng.random() < self.text_share:
                 encoded.append(self._text(self.text_lines[int(rng.integers(len(self.text_lines)))]))
+        if not encoded:
+            names = sorted({sample.source for sample in batch.samples})
+            raise ConfigError(
+                f"expected a batch with a clip that is fit for a task, got {len(batch.samples)} "
+                f"clips of {names}, fit for none; give them tasks that suit more clips"
+            )
         tensors = self.processor.collate(
             encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
         )
         return {**tensors, **pad_transcripts(transcripts)}
 
-    def _mask(self, log_mel: Tensor, rng: np.random.Generator) -> Tensor:
+    def _mask(self, rng: np.random.Generator, log_mel: Tensor) -> Tensor:
         if self.augment is None:
             return log_mel
         return torch.from_numpy(mask_features(log_mel.numpy(), self.augment, rng))
@@ -150,3 +178,22 @@ class MultimodalCollator:
         tokenizer = self.processor.tokenizer
         ids = (*encode_plain(tokenizer, line), token_id(tokenizer, END_OF_TEXT))
         return EncodedConversation(ids, ids, (), 0.0)
+
+
+def _check_fitness(source: ClipSource, weights: Mapping[str, float]) -> None:
+    """Put some clips of a source to its tasks, all over it, and say how many are fit for none."""
+    rng = np.random.default_rng(0)
+    tried = source.clips[:: max(1, len(source.clips) // FITNESS_CLIPS)]
+    unfit = sum(draw_task(clip, None, weights, rng) is None for clip in tried)
+    if unfit == len(tried):
+        raise ConfigError(
+            f"expected tasks for source {source.name!r} that suit its clips, got {dict(weights)}, "
+            f"which suit none of {unfit} clips tried"
+        )
+    if unfit:
+        logger.warning(
+            "%s: of %d clips tried, %d are fit for none of its tasks; such clips are left out",
+            source.name,
+            len(tried),
+            unfit,
+        )

@@ -7,9 +7,11 @@ convolutions, routers, stacked experts) by AdamW; or everything by AdamW.
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
 
 from eureka_audio.config import Config
+from eureka_audio.errors import ConfigError
 
 
 class OptimizerConfig(Config):
@@ -22,16 +24,20 @@ class OptimizerConfig(Config):
     """
 
     name: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
-    warmup_steps: int = 300
-    decay_steps: int = 0
-    max_grad_norm: float = 1.0
+    warmup_steps: NonNegativeInt = 300
+    decay_steps: NonNegativeInt = 0
+    max_grad_norm: PositiveFloat = 1.0
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """Optimisers over what is trainable; each group keeps its peak rate as `peak_lr`."""
+    """Optimisers over what is trainable; each group keeps its peak rate as `peak_lr`.
+
+    Raises:
+        ConfigError: nothing is trainable.
+    """
     matrices, decayed, plain = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -42,6 +48,8 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
             decayed.append(parameter)
         else:
             plain.append(parameter)
+    if not (matrices or decayed or plain):
+        raise ConfigError("expected a part of the model to train, got none; see `trainable`")
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},
@@ -73,8 +81,9 @@ def rate_factor(step: int, max_steps: int, config: OptimizerConfig) -> float:
     """Share of the peak learning rate at optimiser step `step` of `max_steps`.
 
     Example:
-        >>> [rate_factor(s, 10, OptimizerConfig(warmup_steps=2, decay_steps=4)) for s in (0, 1, 5,
-        8)] [0.5, 1.0, 1.0, 0.5]
+        >>> config = OptimizerConfig(warmup_steps=2, decay_steps=4)
+        >>> [rate_factor(step, 10, config) for step in (0, 1, 5, 8)]
+        [0.5, 1.0, 1.0, 0.5]
     """
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     left = max_steps - step

@@ -5,9 +5,9 @@ them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts 
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from eureka_audio.config import Config
 from eureka_audio.data.augment import AugmentConfig
@@ -18,6 +18,9 @@ from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
 from eureka_audio.training.encoder_pretraining import EncoderHeadsConfig
 from eureka_audio.training.trainer import TrainerConfig
+
+# What a run's folder holds beside the folders of its named stages.
+RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", "export", "model")
 
 
 class SourceConfig(Config):
@@ -63,10 +66,10 @@ class MixtureConfig(Config):
     """How batches are drawn from the sources."""
 
     weights: dict[str, float]
-    samples_per_epoch: int = 10_000
-    batch_seconds: float = 128.0
-    max_batch_size: int = 128
-    max_clip_seconds: float = 12.0
+    samples_per_epoch: PositiveInt = 10_000
+    batch_seconds: PositiveFloat = 128.0
+    max_batch_size: PositiveInt = 128
+    max_clip_seconds: PositiveFloat = 12.0
 
 
 class EncoderStage(Config):
@@ -112,7 +115,7 @@ class MultimodalStage(Config):
     tasks: dict[str, dict[str, float]]
     text_share: float = 0.0
     ctc_weight: float = 0.0
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = AugmentConfig(mix_events_probability=0.0)
     trainer: TrainerConfig = TrainerConfig()
 
 
@@ -138,6 +141,15 @@ class Recipe(Config):
     encoders: dict[str, EncoderStage]
     decoder: DecoderStage = DecoderStage()
     stages: dict[str, MultimodalStage] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_stage_names(self) -> Self:
+        """Each stage has a folder of its own under the run."""
+        names = [*RUN_FOLDERS, *self.encoders, *self.stages]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"expected every stage to have a name of its own, got {twice} again")
+        return self
 
 
 def open_sources(

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import Qwen3ForCausalLM, WhisperFeatureExtractor
 
 from eureka_audio.config import dump_config
@@ -108,7 +110,7 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
         ConfigError: `only` names no stage of the recipe.
     """
     with atomic_write(space.run / "recipe.yaml") as file:
-        file.write(dump_config(space.recipe))
+        cast("IO[str]", file).write(dump_config(space.recipe))
     names = stage_names(space.recipe)
     if only is not None and only not in names:
         raise ConfigError(f"expected a stage of the recipe ({', '.join(names)}), got {only!r}")
@@ -120,7 +122,8 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
 
 def stage_names(recipe: Recipe) -> list[str]:
     """Names of a recipe's stages, in the order they run."""
-    return ["tokenizer", *recipe.encoders, "decoder", *recipe.stages, "export"]
+    last = ["export"] if recipe.stages else []
+    return ["tokenizer", *recipe.encoders, "decoder", *recipe.stages, *last]
 
 
 def run_stage(space: Workspace, name: str) -> None:
@@ -155,7 +158,7 @@ def run_tokenizer_stage(space: Workspace) -> None:
     lines += list(corpus_sentences(space))
     order = rng.permutation(len(lines))
     with atomic_write(space.run / "text.txt") as file:
-        file.writelines(lines[i].replace("\n", " ") + "\n" for i in order)
+        cast("IO[str]", file).writelines(lines[i].replace("\n", " ") + "\n" for i in order)
     tokenizer = train_tokenizer(lines, recipe.text.vocab_size)
     num_mel_bins = preset(recipe.model.preset, **recipe.model.overrides).audio_config.num_mel_bins
     processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=num_mel_bins), tokenizer)
@@ -165,6 +168,8 @@ def run_tokenizer_stage(space: Workspace) -> None:
 
 def corpus_sentences(space: Workspace) -> Iterator[str]:
     """Sentences of the free corpora, none of which is held out."""
+    if space.recipe.text.num_sentences == 0:
+        return  # then the corpora need not be installed
     recorded = [
         clip
         for name in HELD_OUT_TEXT
@@ -185,7 +190,7 @@ def run_decoder_stage(space: Workspace) -> None:
     model = TextModel(Qwen3ForCausalLM(space.config().text_config))
     packed = PackedText(pack_text(space.lines, space.processor.tokenizer, stage.row_length))
 
-    def batches(first: int, last: int) -> Iterator[dict[str, object]]:
+    def batches(first: int, last: int) -> Iterator[dict[str, Any]]:
         for step in range(first, last):
             rng = np.random.default_rng([recipe.seed, step])
             rows = rng.choice(len(packed.rows), stage.batch_size)
@@ -229,6 +234,16 @@ def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None
     load_part(encoder, "encoder.", wrapped.model.audio_encoder)
     load_part(encoder, "ctc_head.", wrapped.ctc_head)
     load_part(decoder, "language_model.", wrapped.model.language_model)
+    match_loudness(wrapped.model)
+
+
+def match_loudness(model: EurekaAudioForConditionalGeneration) -> None:
+    """Start the adapter at the scale of the decoder's own token embeddings.
+
+    Unstated: otherwise audio enters a frozen decoder much louder than any text it has seen.
+    """
+    scale = model.get_input_embeddings().weight.detach().float().pow(2).mean().sqrt()
+    nn.init.constant_(model.adapter.layer_norm.weight, float(scale))
 
 
 def export(space: Workspace) -> None:

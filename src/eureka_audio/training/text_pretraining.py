@@ -14,6 +14,7 @@ from transformers import Qwen3ForCausalLM
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from eureka_audio.data.mixture import Batch
+from eureka_audio.errors import ConfigError
 from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
 
 
@@ -53,11 +54,19 @@ class PackedText:
 def pack_text(
     lines: Iterable[str], tokenizer: PreTrainedTokenizerBase, row_length: int
 ) -> NDArray[np.int32]:
-    """Lines of text -> rows `(num_rows, row_length)` of ids; an incomplete last row is dropped."""
+    """Lines of text -> rows `(num_rows, row_length)` of ids; an incomplete last row is dropped.
+
+    Raises:
+        ConfigError: there is not enough text for one row.
+    """
     end = token_id(tokenizer, END_OF_TEXT)
     ids: list[int] = []
     for line in lines:
         ids.extend(encode_plain(tokenizer, line))
         ids.append(end)
     num_rows = len(ids) // row_length
+    if num_rows == 0:
+        raise ConfigError(
+            f"expected text for at least one row of {row_length} tokens, got {len(ids)} tokens"
+        )
     return np.array(ids[: num_rows * row_length], dtype=np.int32).reshape(num_rows, row_length)

@@ -10,13 +10,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, cast
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from eureka_audio.config import Config
+from eureka_audio.durable import atomic_write
 from eureka_audio.errors import TrainingError
 from eureka_audio.training.checkpoint import resume_latest, save_checkpoint
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers, rate_factor
@@ -25,15 +27,15 @@ from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers, r
 class TrainerConfig(Config):
     """Length, precision and bookkeeping of one run."""
 
-    max_steps: int = 1000
+    max_steps: PositiveInt = 1000
     precision: Literal["fp32", "bf16"] = "bf16"
     optimizer: OptimizerConfig = OptimizerConfig()
     seed: int = 0
-    num_workers: int = 1
-    log_every: int = 50
-    save_every: int = 500
-    evaluate_every: int = 1000
-    keep_checkpoints: int = 2
+    num_workers: NonNegativeInt = 1
+    log_every: PositiveInt = 50
+    save_every: PositiveInt = 500
+    evaluate_every: PositiveInt = 1000
+    keep_checkpoints: PositiveInt = 2
 
 
 class StepOutput(Protocol):
@@ -67,14 +69,15 @@ def train(
         device: where the step runs.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss or its gradient is not finite; nothing is saved from such a step.
+        CheckpointError: the folder holds checkpoints, none of which can be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model.to(device).train()
     optimizers = build_optimizers(model, config.optimizer)
     first_step = resume_latest(folder, model, optimizers) or 0
-    log = RunLog(folder / "log.jsonl", config.log_every)
+    log = RunLog(folder / "log.jsonl", config.log_every, first_step)
     stream = batches(first_step, config.max_steps)
     progress = tqdm(range(first_step, config.max_steps), initial=first_step, total=config.max_steps)
     for step in progress:
@@ -90,6 +93,7 @@ def train(
                 log.write(done, dict(evaluate(model)))
             model.train()
         if done % config.save_every == 0 or done == config.max_steps:
+            log.flush(done)
             save_checkpoint(folder, done, model, optimizers, config.keep_checkpoints)
 
 
@@ -112,6 +116,8 @@ def train_step(
     norm = nn.utils.clip_grad_norm_(
         [p for p in model.parameters() if p.grad is not None], config.optimizer.max_grad_norm
     )
+    if not math.isfinite(float(norm)):
+        raise TrainingError(f"expected a finite gradient, got {norm}; lower the learning rate")
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * rate
@@ -123,27 +129,49 @@ def train_step(
 class RunLog:
     """Means of the figures between two lines, appended to a JSON-lines file."""
 
-    def __init__(self, path: Path, every: int) -> None:
-        """Write to `path` each time `every` steps have been added."""
+    def __init__(self, path: Path, every: int, first_step: int = 0) -> None:
+        """Write to `path` each time `every` steps have been added.
+
+        Lines of steps past `first_step` are dropped: a run that was killed had logged them after
+        its last checkpoint, and they are about to be made again.
+        """
         self.path = path
         self.every = every
         self.last: dict[str, float] = {}
         self._sums: dict[str, tuple[float, int]] = {}
+        self._num_steps = 0
         self._since = time.perf_counter()
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            with atomic_write(path) as file:
+                cast("IO[str]", file).writelines(
+                    line for line in lines if _logged_step(line) <= first_step
+                )
 
     def add(self, step: int, metrics: Mapping[str, float | Tensor]) -> bool:
         """Take in one step's figures; True when a line was written."""
         for name, value in metrics.items():
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (total + float(value), count + 1)
+        self._num_steps += 1
         if (step + 1) % self.every:
             return False
+        self.flush(step + 1)
+        return True
+
+    def flush(self, step: int) -> None:
+        """Write what was added since the last line, if anything was.
+
+        Called before a checkpoint, so that a run that resumes there logs what an uninterrupted one
+        does.
+        """
+        if not self._num_steps:
+            return
         now = time.perf_counter()
         means = {name: total / count for name, (total, count) in self._sums.items()}
-        means["seconds_per_step"] = (now - self._since) / self.every
-        self.write(step + 1, means)
-        self._sums, self._since = {}, now
-        return True
+        means["seconds_per_step"] = (now - self._since) / self._num_steps
+        self.write(step, means)
+        self._sums, self._num_steps, self._since = {}, 0, now
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         """Append one line."""
@@ -152,6 +180,14 @@ class RunLog:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **rounded}) + "\n")
         logging.getLogger(__name__).info("step %d %s", step, rounded)
+
+
+def _logged_step(line: str) -> float:
+    """The step of a line of the log; infinity for a line that a kill cut short."""
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
 
 
 def _to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:

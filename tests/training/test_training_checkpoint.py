@@ -1,0 +1,336 @@
+"""Checkpoints: whole or absent, checked when read, never silently step 0."""
+
+import json
+import logging
+import multiprocessing
+import os
+import random
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eureka_audio.errors import CheckpointError
+from eureka_audio.training.checkpoint import (
+    DIGESTS,
+    list_checkpoints,
+    load_part,
+    load_weights,
+    newest,
+    resume_latest,
+    save_checkpoint,
+    verify,
+)
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json", DIGESTS)
+NUM_KILLS = int(os.environ.get("EUREKA_AUDIO_NUM_KILLS", "20"))
+
+
+class Tied(nn.Module):
+    """Two linears that share a matrix, and a part with a name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.part = nn.Linear(6, 3)
+        self.last = nn.Linear(6, 6, bias=False)
+        self.last.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(self.last(self.first(x)).relu())
+
+
+def make(seed: int = 0, muon: bool = False) -> tuple[Tied, list[torch.optim.Optimizer]]:
+    torch.manual_seed(seed)
+    model = Tied()
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(model.parameters(), lr=0.01)]
+    if muon:
+        optimizers.append(torch.optim.Muon([model.part.weight], lr=0.01))
+    return model, optimizers
+
+
+def step(model: Tied, optimizers: list[torch.optim.Optimizer]) -> None:
+    model(torch.randn(4, 6)).square().mean().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def saved_run(folder: Path, steps: int = 3, keep: int = 2) -> list[dict[str, Tensor]]:
+    """Train and save each step; returns the model's state after each."""
+    model, optimizers = make()
+    states = []
+    for number in range(1, steps + 1):
+        step(model, optimizers)
+        save_checkpoint(folder, number, model, optimizers, keep)
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+    return states
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_model_optimisers_and_random_state_come_back(tmp_path: Path, muon: bool) -> None:
+    model, optimizers = make(muon=muon)
+    step(model, optimizers)
+    optimizers[0].param_groups[0]["peak_lr"] = 0.01
+    save_checkpoint(tmp_path, 1, model, optimizers)
+    step(model, optimizers)
+    after = {name: value.clone() for name, value in model.state_dict().items()}
+    random_after = torch.rand(5)
+
+    other, others = make(seed=9, muon=muon)
+    assert resume_latest(tmp_path, other, others) == 1
+    assert others[0].param_groups[0]["peak_lr"] == 0.01
+    step(other, others)
+    assert same(dict(other.state_dict()), after)
+    assert torch.equal(torch.rand(5), random_after)
+
+
+def test_tied_tensors_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    model, optimizers = make(seed=9)
+    assert resume_latest(tmp_path, model, optimizers) == 3
+    assert model.first.weight is model.last.weight
+
+
+def test_an_empty_folder_is_a_fresh_start(tmp_path: Path) -> None:
+    model, optimizers = make()
+    assert resume_latest(tmp_path, model, optimizers) is None
+    assert resume_latest(tmp_path / "none", model, optimizers) is None
+    with pytest.raises(CheckpointError, match="run that stage first"):
+        newest(tmp_path)
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    saved_run(tmp_path, steps=5, keep=2)
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ["checkpoint-00000004", "checkpoint-00000005"]
+    assert newest(tmp_path).name == names[-1]
+
+
+def test_files_are_safetensors_and_json_only(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    assert {file.name for file in newest(tmp_path).iterdir()} == set(FILES)
+
+
+def damage(file: Path, how: str) -> None:
+    content = bytearray(file.read_bytes())
+    if how == "missing":
+        file.unlink()
+    elif how == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    elif how == "empty":
+        file.write_bytes(b"")
+    else:
+        position = random.Random(how).randrange(len(content))
+        content[position] ^= 1 << random.Random(how).randrange(8)
+        file.write_bytes(content)
+
+
+DAMAGES = ("missing", "truncated", "empty", *(f"bit {number}" for number in range(9)))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, how: str
+) -> None:
+    states = saved_run(tmp_path)
+    damage(newest(tmp_path) / name, how)
+    model, optimizers = make(seed=9)
+    with caplog.at_level(logging.WARNING):
+        assert resume_latest(tmp_path, model, optimizers) == 2
+    assert same(dict(model.state_dict()), states[1])
+    assert "checkpoint-00000003" in caplog.text
+    assert "falling back" in caplog.text
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_run_whose_checkpoints_are_all_damaged_never_starts_over(
+    tmp_path: Path, name: str, how: str
+) -> None:
+    saved_run(tmp_path)
+    for path in list_checkpoints(tmp_path):
+        damage(path / name, how)
+    model, optimizers = make(seed=9)
+    with pytest.raises(CheckpointError, match="expected a sound checkpoint"):
+        resume_latest(tmp_path, model, optimizers)
+
+
+def test_300_flipped_bits_and_100_truncations_are_all_found(tmp_path: Path) -> None:
+    saved_run(tmp_path, steps=1)
+    path, rng = newest(tmp_path), random.Random(0)
+    for number in range(400):
+        file = path / rng.choice(FILES[:3])
+        sound = file.read_bytes()
+        if number < 300:
+            broken = bytearray(sound)
+            broken[rng.randrange(len(sound))] ^= 1 << rng.randrange(8)
+        else:
+            broken = bytearray(sound[: rng.randrange(len(sound))])
+        file.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=file.name):
+            verify(path)
+        file.write_bytes(sound)
+    verify(path)
+
+
+def test_a_digest_file_that_names_too_little_is_damaged(tmp_path: Path) -> None:
+    saved_run(tmp_path, steps=1)
+    for content in ("{}", "[]", "5", '{"state.json": "x"}', "null"):
+        (newest(tmp_path) / DIGESTS).write_text(content)
+        with pytest.raises(CheckpointError, match=DIGESTS):
+            verify(newest(tmp_path))
+
+
+def test_swapped_files_of_one_size_are_found(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    older, newer = list_checkpoints(tmp_path)
+    names = [path / "model.safetensors" for path in (older, newer)]
+    contents = [name.read_bytes() for name in names]
+    assert len(contents[0]) == len(contents[1])
+    for name, content in zip(names, contents[::-1], strict=True):
+        name.write_bytes(content)
+    model, optimizers = make()
+    with pytest.raises(CheckpointError):
+        resume_latest(tmp_path, model, optimizers)
+
+
+def test_saving_after_a_fall_back_never_deletes_the_sound_one(tmp_path: Path) -> None:
+    saved_run(tmp_path, steps=4, keep=2)  # 3 and 4
+    damage(newest(tmp_path) / "model.safetensors", "truncated")
+    model, optimizers = make(seed=9)
+    assert resume_latest(tmp_path, model, optimizers) == 3
+    save_checkpoint(tmp_path, 3, model, optimizers, keep=1)  # 4, damaged, is still there
+    assert resume_latest(tmp_path, model, optimizers) == 3
+    save_checkpoint(tmp_path, 4, model, optimizers, keep=1)  # and is replaced when its step comes
+    assert resume_latest(tmp_path, model, optimizers) == 4
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-00000004"]
+
+
+def test_what_a_killed_save_left_is_swept_at_the_next_start(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    (tmp_path / ".checkpoint-00000009.abc.tmp").mkdir()
+    (tmp_path / ".checkpoint-00000009.abc.tmp" / "model.safetensors").write_bytes(b"half")
+    model, optimizers = make()
+    assert resume_latest(tmp_path, model, optimizers) == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_another_recipe_is_told_apart(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    model, optimizers = make(muon=True)
+    with pytest.raises(CheckpointError, match="other optimisers"):
+        resume_latest(tmp_path, model, optimizers)
+    model, _ = make()
+    fewer: list[torch.optim.Optimizer] = [torch.optim.AdamW(model.part.parameters())]
+    with pytest.raises(CheckpointError, match="other trainable parameters"):
+        resume_latest(tmp_path, model, fewer)
+    wider = nn.Linear(6, 7)
+    with pytest.raises(CheckpointError, match="does not fit this model"):
+        load_weights(newest(tmp_path), wider)
+
+
+def test_a_part_is_loaded_by_its_prefix(tmp_path: Path) -> None:
+    states = saved_run(tmp_path)
+    part = nn.Linear(6, 3)
+    load_part(newest(tmp_path), "part.", part)
+    assert torch.equal(part.weight, states[-1]["part.weight"])
+    with pytest.raises(CheckpointError, match="missing"):
+        load_part(newest(tmp_path), "nothing.", part)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_part(newest(tmp_path), "part.", nn.Linear(5, 3))
+
+
+def test_a_full_disk_stops_the_save_and_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_run(tmp_path)
+    model, optimizers = make()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(tmp_path, 9, model, optimizers)
+    assert resume_latest(tmp_path, model, optimizers) == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_files_are_on_the_disk_before_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL keeps what the system has cached, so the order of calls is checked by itself."""
+    calls: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        calls.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        fsync(descriptor)
+
+    def noted_rename(self: Path, target: Path) -> Path:
+        calls.append(("rename", Path(target).name))
+        return rename(self, target)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("names of open files are read from /proc")
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    model, optimizers = make()
+    save_checkpoint(tmp_path, 1, model, optimizers)
+    renamed = calls.index(("rename", "checkpoint-00000001"))
+    before = [name for kind, name in calls[:renamed] if kind == "fsync"]
+    assert set(FILES) <= set(before)
+    assert before[-1].startswith(".checkpoint-00000001")
+    assert calls[renamed + 1 :] == [("fsync", tmp_path.name)]
+
+
+def save_for_ever(folder: Path, report: Connection) -> None:
+    """Resume, then step and save until killed, telling of each save once it is done."""
+    torch.set_num_threads(1)
+    model, optimizers = make()
+    number = resume_latest(folder, model, optimizers) or 0
+    report.send(number)
+    while True:
+        step(model, optimizers)
+        number += 1
+        save_checkpoint(folder, number, model, optimizers, 2)
+        report.send(number)
+
+
+def test_a_run_killed_at_any_moment_goes_on_from_a_whole_checkpoint(tmp_path: Path) -> None:
+    """SIGKILL at random moments of a process that does nothing but resume, save and rotate."""
+    rng, acknowledged, num_unfinished = random.Random(0), 0, 0
+    context = multiprocessing.get_context("fork")
+    for number in range(NUM_KILLS):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=save_for_ever, args=(tmp_path, sender), daemon=True)
+        process.start()
+        sender.close()
+        assert receiver.poll(60), f"start {number} did not resume"
+        assert receiver.recv() >= acknowledged  # nothing that was reported saved is lost
+        time.sleep(rng.uniform(0.0, 0.2))
+        process.kill()
+        process.join()
+        while receiver.poll():
+            try:
+                acknowledged = receiver.recv()
+            except EOFError:
+                break
+        num_unfinished += len(list(tmp_path.glob(".checkpoint-*")))
+    assert acknowledged > 0
+    assert num_unfinished > 0  # some kills did hit a save
+    model, optimizers = make()
+    found = resume_latest(tmp_path, model, optimizers)
+    assert found is not None
+    assert found >= acknowledged
+    assert json.loads((newest(tmp_path) / "state.json").read_text())["step"] == found
