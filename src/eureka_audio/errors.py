@@ -75,5 +75,17 @@ class EvaluationError(EurekaAudioError):
     """
 
 
+class EndpointError(EurekaAudioError):
+    """A model server could not be asked, or what it sent back cannot be used.
+
+    Attributes:
+        retryable: whether asking again may help: yes after an overload, no after a refusal.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
 class MissingDependencyError(EurekaAudioError):
     """An optional package or system program is needed; the message says how to install it."""

@@ -47,3 +47,14 @@ class AudioLanguageModel(Protocol):
     ) -> list[Reply | EurekaAudioError]:
         """Answer conversations greedily, in order, an error in the place of one that failed."""
         ...
+
+
+@runtime_checkable
+class TextLanguageModel(Protocol):
+    """A model that reads and answers: conversations it is given hold text only."""
+
+    def answer(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int | None = None
+    ) -> list[Reply | EurekaAudioError]:
+        """Answer conversations greedily, in order, an error in the place of one that failed."""
+        ...

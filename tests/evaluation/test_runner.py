@@ -1,0 +1,207 @@
+"""A run that is killed, resumed or failed in part loses nothing and asks nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from eureka_audio.clients.scripted import ScriptedModel
+from eureka_audio.errors import AudioFormatError, EndpointError, EurekaAudioError, EvaluationError
+from eureka_audio.evaluation.ledger import open_ledger
+from eureka_audio.evaluation.runner import LEDGER, RunIdentity, RunOptions, run_trials
+from eureka_audio.evaluation.trials import Trial
+from eureka_audio.protocols import Reply
+from eureka_audio.records import Conversation
+
+IDENTITY = RunIdentity("mmau", "scripted", "1")
+SMALL = RunOptions(batch_size=3)
+
+
+def trials(count: int = 10) -> list[Trial]:
+    return [
+        Trial("mmau", f"item-{n}", prompt=f"say {n}", fields={"answer": str(n), "choices": []})
+        for n in range(count)
+    ]
+
+
+def predictions(folder: Path) -> list[dict[str, object]]:
+    lines = (folder / "mmau" / "predictions.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_every_item_is_asked_once_and_lands_in_order(tmp_path: Path) -> None:
+    model = ScriptedModel(lambda words: words.upper())
+    books = run_trials(model, trials(), tmp_path, IDENTITY, SMALL)
+    assert books.as_dict() == {"items": 10, "answered": 10, "failed": 0, "reasons": {}}
+    assert [row["prediction"] for row in predictions(tmp_path)] == [f"SAY {n}" for n in range(10)]
+    before = (tmp_path / "mmau" / "predictions.jsonl").read_bytes()
+    again = ScriptedModel(str)
+    assert run_trials(again, trials(), tmp_path, IDENTITY, SMALL).asked == 0
+    assert again.asked == []
+    assert (tmp_path / "mmau" / "predictions.jsonl").read_bytes() == before
+
+
+def test_a_passing_error_is_asked_again_and_a_lasting_one_is_not(tmp_path: Path) -> None:
+    seen: Counter[str] = Counter()
+
+    def script(words: str) -> str | EurekaAudioError:
+        seen[words] += 1
+        if words == "say 1" and seen[words] < 3:
+            return EndpointError("busy")
+        if words == "say 2":
+            return AudioFormatError("not audio")
+        return EndpointError("always busy") if words == "say 3" else words
+
+    books = run_trials(ScriptedModel(script), trials(), tmp_path, IDENTITY, SMALL)
+    assert books.as_dict()["reasons"] == {"AudioFormatError": 1, "EndpointError": 1}
+    assert (seen["say 1"], seen["say 2"], seen["say 3"], seen["say 4"]) == (3, 1, 3, 1)
+    rows = predictions(tmp_path)
+    assert rows[2]["prediction"] is None
+    assert rows[2]["error"] == {"type": "AudioFormatError", "message": "not audio"}
+    assert rows[1]["prediction"] == "say 1"
+    good = ScriptedModel(str)
+    again = RunOptions(batch_size=3, retry_failed=True)
+    assert run_trials(good, trials(), tmp_path, IDENTITY, again).answered == 10
+    assert good.asked == ["say 2", "say 3"]
+
+
+def test_a_model_that_is_down_ends_the_run_and_costs_no_attempts(tmp_path: Path) -> None:
+    down = ScriptedModel(lambda words: words if words == "say 0" else EndpointError("refused"))
+    with pytest.raises(EvaluationError, match="none in 5 batches in a row"):
+        run_trials(down, trials(20), tmp_path, IDENTITY, RunOptions(batch_size=1, max_attempts=1))
+    up = ScriptedModel(str)
+    books = run_trials(up, trials(20), tmp_path, IDENTITY, RunOptions(max_attempts=1))
+    assert (books.answered, len(up.asked)) == (20, 19)
+
+
+def test_an_error_of_the_whole_batch_is_every_item_of_it(tmp_path: Path) -> None:
+    class Broken:
+        def answer(
+            self, conversations: Sequence[Conversation], *, max_new_tokens: int | None = None
+        ) -> list[Reply | EurekaAudioError]:
+            raise AudioFormatError("no")
+
+    books = run_trials(Broken(), trials(), tmp_path, IDENTITY, SMALL)
+    assert books.failed == {"AudioFormatError": 10}
+
+
+def test_too_few_replies_are_refused(tmp_path: Path) -> None:
+    class Short:
+        def answer(
+            self, conversations: Sequence[Conversation], *, max_new_tokens: int | None = None
+        ) -> list[Reply | EurekaAudioError]:
+            return [Reply("one")]
+
+    with pytest.raises(EvaluationError, match="expected 3 replies"):
+        run_trials(Short(), trials(), tmp_path, IDENTITY, SMALL)
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    run_trials(ScriptedModel(str), trials(), tmp_path, IDENTITY)
+    for other in (
+        RunIdentity("mmar", "scripted", "1"),
+        RunIdentity("mmau", "scripted", "2"),
+        RunIdentity("mmau", "scripted", "1", max_new_tokens=5),
+    ):
+        with pytest.raises(EvaluationError, match="choose another folder"):
+            run_trials(ScriptedModel(str), trials(), tmp_path, other)
+    with (
+        open_ledger(tmp_path / LEDGER),
+        pytest.raises(EvaluationError, match="another run holds"),
+    ):
+        run_trials(ScriptedModel(str), trials(), tmp_path, IDENTITY)
+
+
+def test_the_key_covers_all_that_matters(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.wav", tmp_path / "b.wav"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    settings = {"fingerprint": "1", "max_new_tokens": None}
+    base = Trial("mmau", "a", "prompt", "system", first, {"answer": "x"})
+    others = [
+        Trial("mmar", "a", "prompt", "system", first, {"answer": "x"}).key(settings),
+        Trial("mmau", "b", "prompt", "system", first, {"answer": "x"}).key(settings),
+        Trial("mmau", "a", "other", "system", first, {"answer": "x"}).key(settings),
+        Trial("mmau", "a", "prompt", "other", first, {"answer": "x"}).key(settings),
+        Trial("mmau", "a", "prompt", "system", second, {"answer": "x"}).key(settings),
+        Trial("mmau", "a", "prompt", "system", first, {"answer": "y"}).key(settings),
+        base.key({**settings, "fingerprint": "2"}),
+        base.key({**settings, "max_new_tokens": 5}),
+    ]
+    assert len({base.key(settings), *others}) == 9
+    moved = tmp_path / "moved.wav"
+    moved.write_bytes(b"one")
+    same = Trial("mmau", "a", "prompt", "system", moved, {"answer": "x"})
+    assert same.key(settings) == base.key(settings)
+
+
+def test_unusable_trials_are_refused(tmp_path: Path) -> None:
+    for bad, why in (
+        ([], "found none"),
+        ([*trials(2), *trials(1)], "twice"),
+        ([Trial("mmau", "a")], "neither"),
+    ):
+        with pytest.raises(EvaluationError, match=why):
+            run_trials(ScriptedModel(str), bad, tmp_path, IDENTITY)
+
+
+def test_half_a_line_is_cut_off_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
+    with open_ledger(path) as ledger:
+        assert ledger.rows == [{"a": 1}, {"a": 2}]
+        ledger.append([{"a": 3}])
+    assert path.read_text() == '{"a": 1}\n{"a": 2}\n{"a": 3}\n'
+    path.write_text('{"a": 1}\n{"a\n{"a": 3}\n')
+    with pytest.raises(EvaluationError, match=r"ledger.jsonl:2"), open_ledger(path):
+        pass
+
+
+SLOW_RUN = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_runner import IDENTITY, SMALL, trials
+from eureka_audio.clients.scripted import ScriptedModel
+from eureka_audio.evaluation.runner import run_trials
+
+asked = open(sys.argv[2], "a", buffering=1)
+
+def script(words):
+    time.sleep(0.02)
+    asked.write(words + "\\n")
+    return words.upper()
+
+run_trials(ScriptedModel(script), trials(40), sys.argv[1], IDENTITY, SMALL)
+"""
+
+
+def test_four_kills_give_the_same_bytes_and_bill_nothing_twice(tmp_path: Path) -> None:
+    run_trials(ScriptedModel(str.upper), trials(40), tmp_path / "calm", IDENTITY, SMALL)
+    program, asked = tmp_path / "run.py", tmp_path / "asked.txt"
+    program.write_text(SLOW_RUN.format(here=str(Path(__file__).parent)))
+    command = [sys.executable, str(program), str(tmp_path / "killed"), str(asked)]
+    ledger = tmp_path / "killed" / LEDGER
+    for kill in range(4):
+        process = subprocess.Popen(command)
+        wanted, deadline = 6 * (kill + 1), time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if ledger.exists() and ledger.read_bytes().count(b"\n") >= wanted:
+                break
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True)
+    calm = (tmp_path / "calm" / "mmau" / "predictions.jsonl").read_bytes()
+    assert (tmp_path / "killed" / "mmau" / "predictions.jsonl").read_bytes() == calm
+    kept = [json.loads(line)["uid"] for line in ledger.read_text().splitlines()]
+    assert len(kept) == len(set(kept)) == 40
+    # Only what was under way when the process died, at most one batch for each kill.
+    assert len(asked.read_text().splitlines()) <= 40 + 4 * SMALL.batch_size
