@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import WhisperConfig
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.models.whisper.modeling_whisper import WhisperEncoder, sinusoids
 
 from eureka_audio.audio import clock
 from eureka_audio.errors import InvalidFeaturesError
@@ -33,6 +34,15 @@ class EurekaAudioEncoder(WhisperEncoder):
     convolution (zeroed, as the convolution's own padding would be), attention (padded keys are
     masked), and the frames after the end (zeroed).
     """
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__(config)
+        # transformers initialises a module of a class it does not ship only if the module has
+        # parameters of its own. This one has none, so its positions would stay random noise.
+        positions = self.embed_positions.weight
+        if not positions.is_meta:
+            with torch.no_grad():
+                positions.copy_(sinusoids(*positions.shape))
 
     @property
     def max_feature_length(self) -> int:
