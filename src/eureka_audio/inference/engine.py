@@ -8,15 +8,16 @@ A row's answer does not depend on the rows beside it: padding is masked, positio
 tokens, and each row draws from its own source of chance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from eureka_audio.inference.cache import RoomyCache
 from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.matrix_vector import single_row_products
 from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
+from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
@@ -103,10 +104,7 @@ class Engine:
     def prefill(self, encoded: Sequence[EncodedConversation]) -> "Decoding":
         """Read the prompts of a batch."""
         batch = self.processor.collate(encoded, padding_side="left").to(self.model.device)
-        mask_BT = batch.pop("attention_mask")
-        decoding = Decoding(self.model, RoomyCache(), mask_BT[:, :0], mask_BT[:, 0] * 0)
-        decoding.extend(batch.pop("input_ids"), mask_BT, **batch)
-        return decoding
+        return Decoding.start(self.model, **batch)
 
     def _adjusted(
         self, logits_BV: Tensor, seen: Tensor | None, options: GenerationOptions
@@ -139,7 +137,7 @@ class Decoding:
     """A batch being decoded: its cache, which places of it are real, and the last logits.
 
     Attributes:
-        logits_BV: of the token to come; of every position (`logits_BTV`) on request.
+        logits_BV: of the tokens to come.
     """
 
     def __init__(
@@ -155,13 +153,26 @@ class Decoding:
         self._lengths_B = lengths_B  # real tokens so far
         self.logits_BV = mask_BT.new_zeros(0)
 
+    @classmethod
+    def start(
+        cls,
+        model: EurekaAudioForConditionalGeneration,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        **audio: Tensor,
+    ) -> "Decoding":
+        """Read prompts `(B, T)`, padded on the left, with their audio."""
+        decoding = cls(model, RoomyCache(), attention_mask[:, :0], attention_mask[:, 0] * 0)
+        decoding.extend(input_ids, attention_mask, audio=audio)
+        return decoding
+
     def extend(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         *,
+        audio: Mapping[str, Tensor] | None = None,
         logits_to_keep: int = 1,
-        **audio: Tensor,
     ) -> Tensor:
         """Read tokens `(B, T)`, 0 in the mask where padding; returns logits `(B, kept, V)`."""
         mask_BT = torch.ones_like(input_ids) if attention_mask is None else attention_mask
@@ -169,7 +180,8 @@ class Decoding:
         counted_BT = mask_BT.cumsum(dim=1)
         positions_BT = (self._lengths_B[:, None] + counted_BT - 1).clamp(min=0)
         self._lengths_B = self._lengths_B + counted_BT[:, -1]
-        with single_row_products(input_ids.numel(), input_ids.device, self._model.dtype):
+        is_single = gains_from_matrix_vector(input_ids.numel(), input_ids.device, self._model.dtype)
+        with matrix_vector_products() if is_single else nullcontext():
             output = self._model(
                 input_ids=input_ids,
                 attention_mask=self._mask_BT,
@@ -177,7 +189,7 @@ class Decoding:
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=logits_to_keep,
-                **audio,
+                **(audio or {}),
             )
         self.logits_BV = output.logits[:, -1]
         logits: Tensor = output.logits

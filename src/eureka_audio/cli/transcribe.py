@@ -1,0 +1,24 @@
+"""`eureka-audio transcribe`: write down what is said."""
+
+import argparse
+
+from eureka_audio.cli.arguments import add_model_arguments, answer_files
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "transcribe",
+        help="write down what is said",
+        description="Write down what is said in recordings of any length.",
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--language", metavar="L", help="what is spoken, in English: German")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Transcribe; returns the exit code."""
+    return answer_files(
+        args, lambda model, files: model.transcribe(files, args.language, errors="return")
+    )
