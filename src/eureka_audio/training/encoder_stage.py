@@ -21,6 +21,7 @@ from eureka_audio.training.encoder_pretraining import (
     decode_characters,
     tag_vocabulary,
 )
+from eureka_audio.training.local_start import start_local
 from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources
 from eureka_audio.training.trainer import train
 
@@ -74,7 +75,9 @@ def build_encoder(recipe: Recipe, stage: EncoderStage, tags: list[str]) -> Encod
     config = preset(recipe.model.preset, **recipe.model.overrides).audio_config
     config.dropout, config.encoder_layerdrop = 0.0, stage.layerdrop
     config._attn_implementation = "eager"  # a third faster than sdpa at these lengths on a CPU
-    return EncoderWithHeads(EurekaAudioEncoder(config), tags, stage.heads)
+    encoder = EurekaAudioEncoder(config)
+    start_local(encoder)
+    return EncoderWithHeads(encoder, tags, stage.heads)
 
 
 def plan_mixture(

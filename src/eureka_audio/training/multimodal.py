@@ -109,8 +109,8 @@ class MultimodalCollator:
     that concerns is logged at the start.
 
     Raises:
-        ConfigError: no clip tried of a source is fit for any of its tasks, two clips would be mixed, or
-            there is no text to draw from.
+        ConfigError: no clip tried of a source is fit for any of its tasks, two clips would be
+            mixed, or there is no text to draw from.
     """
 
     def __init__(
