@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import Field
 
 from eureka_audio.config import Config, dump_config, load_config
 from eureka_audio.errors import ConfigError
@@ -24,7 +25,7 @@ class Tiny(Config):
     name: str = "tiny"
     words: tuple[str, ...] = ("one",)
     trainer: Trainer = Trainer()
-    stages: dict[str, Trainer] = {}
+    stages: dict[str, Trainer] = Field(default_factory=dict)
 
 
 def recipe(tmp_path: Path, text: str) -> Path:

@@ -1,6 +1,5 @@
 """Banks of waveforms, and what is heard of them."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,7 @@ def test_a_clip_that_cannot_be_decoded_is_named_and_leaves_no_bank(
         bad.write_bytes(bad.read_bytes()[:600] if content == "cut" else content)  # type: ignore[arg-type]
     with pytest.raises(error, match=r"1\.flac"):
         WaveformBank.open(clips, tmp_path / "cache")
-    assert os.listdir(tmp_path / "cache") == []
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_clip_without_augmentation_is_heard_as_it_is(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_python_blocks_run(block: Block, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("block", marked([b for b in RUN if b.language == "bash"]))
-def test_bash_blocks_run(block: Block, tmp_path: Path) -> None:
+def test_bash_blocks_run(block: Block) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert {words[0] for words in block.commands} == {"eureka-audio"}, "mark it: shown, not run"
     done = subprocess.run(

@@ -138,7 +138,9 @@ def test_every_window_has_its_own_start_and_end(tokenizer: Qwen2Tokenizer) -> No
     runs = [
         (key, len(list(group))) for key, group in itertools.groupby(ids) if key in (start, pad, end)
     ]
-    expected = [(s, n) for n_ in sum(counts, []) for s, n in ((start, 1), (pad, n_), (end, 1))]
+    expected = [
+        (s, n) for n_ in itertools.chain(*counts) for s, n in ((start, 1), (pad, n_), (end, 1))
+    ]
     assert runs == expected
 
 

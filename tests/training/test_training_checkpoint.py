@@ -274,7 +274,7 @@ def test_files_are_on_the_disk_before_the_folder_has_its_name(
     fsync, rename = os.fsync, Path.rename
 
     def noted_fsync(descriptor: int) -> None:
-        calls.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        calls.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
         fsync(descriptor)
 
     def noted_rename(self: Path, target: Path) -> Path:

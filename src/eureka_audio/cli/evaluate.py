@@ -1,6 +1,7 @@
 """``eureka-audio evaluate``: scores that anyone can reproduce.
 
-``score`` judges predictions that exist already, under a rule that is always named.
+``run`` asks a model and writes a report; ``score`` judges predictions that exist already, under a
+rule that is always named.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from eureka_audio.cli import evaluation_run
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.evaluation.benchmarks import BENCHMARKS, benchmark_named
 from eureka_audio.evaluation.scoring import score_file
@@ -19,9 +21,11 @@ EXIT_GOOD, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``evaluate`` and what it can do to the command line."""
     parser = subparsers.add_parser(
-        "evaluate", help="score predictions under named rules", description=__doc__
+        "evaluate", help="ask a model a benchmark and score its replies", description=__doc__
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    evaluation_run.add_run(actions)
+    evaluation_run.add_report(actions)
     score = actions.add_parser(
         "score",
         help="score a file of predictions",
@@ -37,6 +41,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--seed", type=int, default=0, help="of the dice that some rules throw (default: 0)"
     )
     score.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    score.set_defaults(act=_score)
     parser.set_defaults(run=run)
 
 
@@ -44,16 +49,21 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked for.
 
     Returns:
-        0 when every row is scored or has no prediction, 1 when some failed or the score is
-        undefined, 2 when the benchmark, the rule or the file is not as it should be.
+        0 when all went well, 1 when some items failed or a score is undefined, 2 when what was
+        asked for is not as it should be.
     """
     try:
-        summary = score_file(
-            benchmark_named(args.benchmark), args.predictions, args.rule, args.out, seed=args.seed
-        )
+        code: int = args.act(args)
     except (EurekaAudioError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
+    return code
+
+
+def _score(args: argparse.Namespace) -> int:
+    summary = score_file(
+        benchmark_named(args.benchmark), args.predictions, args.rule, args.out, seed=args.seed
+    )
     print(json.dumps(summary) if args.json else _as_text(summary))
     return EXIT_SOME_FAILED if summary["failed"] or summary["value"] is None else EXIT_GOOD
 

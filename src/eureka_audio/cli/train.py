@@ -19,7 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="for example encoder.trainer.max_steps=100",
+        help="directly after the recipe, for example decoder.trainer.max_steps=100",
     )
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name>)")
     parser.add_argument(

@@ -12,13 +12,14 @@ from eureka_audio.errors import EvaluationError
 from eureka_audio.evaluation.instruction_following.scorer import INSTRUCTION_RULES
 from eureka_audio.evaluation.multiple_choice import CHOICE_RULES
 
-Kind = Literal["transcript", "option_text", "letter", "refusal", "instructions"]
+Kind = Literal["transcript", "option_text", "letter", "refusal", "instructions", "events"]
 
 LETTER_RULES = ("voicebench", "strict")
 REFUSAL_RULES = ("voicebench", "case_sensitive")
 ENGLISH_RULES = ("kimi", "whisper", "qwen2_audio", "wenet")
 MANDARIN_RULES = ("kimi", "qwen2_audio", "wenet")
 OTHER_LANGUAGE_RULES = ("whisper", "qwen2_audio", "wenet")
+EVENT_RULES = ("clauses",)
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,32 @@ _LISTED = (
         groups=(),
         source=_VOICEBENCH.format("ifeval") + "; 541 text prompts in ifeval_input_data.jsonl",
         metadata_sha256="67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49",
+    ),
+    # Our own set, over the test splits of the recordings and over composed scenes.
+    replace(
+        _MMAU,
+        name="eureka_questions",
+        title="Questions about real clips and scenes",
+        num_items=None,
+        groups=("skill", "dataset"),
+        source="test splits of a pack of recordings; manifests of composed scenes",
+        metadata_sha256="",
+    ),
+    replace(
+        _ASR_EN,
+        name="eureka_speech",
+        title="English speech of our own set",
+        groups=("dataset",),
+        source="test splits of a pack of recordings; manifests of speech",
+    ),
+    Benchmark(
+        name="eureka_captions",
+        title="Captions of composed scenes",
+        kind="events",
+        rules=EVENT_RULES,
+        metric="event_f1",
+        groups=("dataset",),
+        source="manifests of composed scenes, whose events are known",
     ),
 )
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _LISTED}

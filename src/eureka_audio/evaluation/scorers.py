@@ -15,6 +15,7 @@ from eureka_audio.evaluation.instruction_following.scorer import judge_reply
 from eureka_audio.evaluation.judge import Judge, judge_prompt, read_judgement
 from eureka_audio.evaluation.metrics import count_errors
 from eureka_audio.evaluation.multiple_choice import final_answer, map_letter, matches_answer
+from eureka_audio.evaluation.named_events import named_events
 from eureka_audio.evaluation.normalizers import NULL_PREDICTION, asr_rule
 from eureka_audio.evaluation.predictions import PredictionRow, UnusableRowError
 from eureka_audio.evaluation.voicebench import LETTERS, extract_letter, is_refusal
@@ -330,6 +331,40 @@ class InstructionScorer(_Defaults):
         return notes
 
 
+class EventScorer(_Defaults):
+    """How many of a scene's events its caption names, and how many that are not there."""
+
+    blank: Mapping[str, Any] = {"found": None, "missed": None, "invented": None}
+
+    def __init__(self) -> None:
+        self._found = self._named = self._present = 0
+
+    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+        """Compare what is named with what is there; every label counts once."""
+        present, phrases = set(row.texts("events")), row.fields.get("phrases")
+        if not isinstance(phrases, Mapping):
+            raise row.unusable("no phrases", "an object of label -> phrases as phrases", phrases)
+        named = named_events(prediction, phrases) - {row.fields.get("background")}
+        found = present & named
+        self._found += len(found)
+        self._named += len(named)
+        self._present += len(present)
+        fields = {
+            "found": sorted(found),
+            "missed": sorted(present - named),
+            "invented": sorted(named - present),
+        }
+        return Verdict(fields, part=(2 * len(found), len(named) + len(present)))
+
+    def details(self) -> dict[str, Any]:
+        """Precision and recall behind the F1."""
+        return {
+            "precision": self._found / max(self._named, 1),
+            "recall": self._found / max(self._present, 1),
+            "events": self._present,
+        }
+
+
 def make_scorer(
     benchmark: Benchmark, rule: str, seed: int = 0, judge: Judge | None = None
 ) -> Scorer:
@@ -350,3 +385,5 @@ def make_scorer(
             return RefusalScorer(rule)
         case "instructions":
             return InstructionScorer(rule, seed)
+        case "events":
+            return EventScorer()

@@ -24,7 +24,8 @@ class Trial:
     """One question to a model.
 
     Attributes:
-        benchmark: name of the benchmark whose rules judge the reply.
+        benchmark: name of the benchmark whose rules judge the reply; ``@`` and the name of a
+            control may follow.
         uid: the item's name, unique within its benchmark.
         prompt: the text after the audio; empty when the audio says it all.
         system: the system prompt; empty for none.

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
 import torch
+from pydantic import ValidationError
 
 from eureka_audio.audio.decode import AudioSource
 from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
 from eureka_audio.errors import EurekaAudioError, MessageError
-from eureka_audio.inference.choices import check_choices
+from eureka_audio.inference.choices import check_choices, check_text
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.loading import load
 from eureka_audio.inference.long_audio import (
@@ -127,8 +128,11 @@ class EurekaAudio:
 
         Raises:
             AudioError: an input cannot be used (a subclass says why).
+            MessageError: the language is no text.
         """
         longest = max_chunk_seconds(self.model.generation_config)
+        if language is not None:
+            check_text(language, "language")
 
         def prepare(source: AudioSource) -> Request:
             decoded = self._responder.load(source)
@@ -197,8 +201,7 @@ class EurekaAudio:
 
         def prepare(item: tuple[AudioSource, str, Sequence[str] | None]) -> Request:
             source, words, offered = item
-            if not isinstance(words, str) or not words.strip():
-                raise MessageError(f"question: expected some text, got {words!r}; ask something")
+            check_text(words, "question")
             checked = None if offered is None else check_choices(offered)
             return self._responder.request(question_request(source, words, checked), checked)
 
@@ -299,7 +302,12 @@ class EurekaAudio:
         return pieces()
 
     def _parsed(self, messages: Any) -> Request:
-        return self._responder.request(parse_messages(messages))
+        try:
+            conversation = parse_messages(messages)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise MessageError(f"messages: expected usable text, got: {reason}") from error
+        return self._responder.request(conversation)
 
     def _write(
         self,

@@ -18,14 +18,29 @@ from eureka_audio.text.tokenizer import TURN_END, encode_plain, token_id
 MAX_BRANCHES = 64  # answers read at once; each takes a copy of its prompt's cache
 
 
+def check_text(text: object, name: str) -> str:
+    """Text that a model can read.
+
+    Raises:
+        MessageError: it is no text, is blank, or is not valid Unicode.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise MessageError(f"{name}: expected some text, got {text!r:.80}; write something")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise MessageError(f"{name}: expected valid Unicode, got half a character in {text!r:.80}")
+    return text
+
+
 def check_choices(choices: Sequence[str]) -> tuple[str, ...]:
     """Choices that can be told apart.
 
     Raises:
-        MessageError: fewer than two, one that is empty or no text, or one given twice.
+        MessageError: fewer than two, one given twice, or one that `check_text` refuses.
     """
-    if isinstance(choices, str) or not all(isinstance(c, str) and c.strip() for c in choices):
-        raise MessageError(f"choices: expected a list of texts, none empty, got {choices!r:.80}")
+    if isinstance(choices, str):
+        raise MessageError(f"choices: expected a list of texts, got one text {choices!r:.80}")
+    for choice in choices:
+        check_text(choice, "choices")
     if len(choices) < 2 or len(set(choices)) < len(choices):
         raise MessageError(f"choices: expected at least two different ones, got {choices!r:.80}")
     return tuple(choices)

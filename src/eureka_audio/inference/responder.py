@@ -15,7 +15,7 @@ from eureka_audio.inference.choices import (
 )
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.sampling import GenerationOptions
-from eureka_audio.inference.workload import Piece, Request
+from eureka_audio.inference.workload import Choices, Piece, Request
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.protocols import Reply
 from eureka_audio.records import AudioPart, Conversation
@@ -41,9 +41,7 @@ class Responder:
         """Open one recording."""
         return load_audio(source, access=self.access, limits=self.limits)
 
-    def request(
-        self, conversation: Conversation, choices: tuple[str, ...] | None = None
-    ) -> Request:
+    def request(self, conversation: Conversation, choices: Choices | None = None) -> Request:
         """A request of one conversation, its audio opened."""
         opened, seconds = [], 0.0
         for message in conversation.messages:
@@ -57,16 +55,22 @@ class Responder:
             opened.append(message.model_copy(update={"content": tuple(parts)}))
         return Request([Conversation(messages=tuple(opened))], seconds, choices)
 
-    def encode(self, conversation: Conversation) -> EncodedConversation:
+    def encode(
+        self, conversation: Conversation, choices: Choices | None = None
+    ) -> EncodedConversation:
         """Ids and features of a conversation whose audio is opened.
 
         Raises:
-            ContextLengthError: it leaves no room for an answer.
+            ContextLengthError: it leaves no room for an answer, or for one of the choices.
         """
         # Audio alone may be too long; that is known before its features are computed.
         self._check_context(_num_audio_tokens(conversation), "audio")
         encoded = self.engine.processor.encode(conversation, add_generation_prompt=True)
-        self._check_context(len(encoded.input_ids), "conversation")
+        num_tokens = len(encoded.input_ids)
+        self._check_context(num_tokens, "conversation")
+        if choices is not None:
+            longest = max(len(choice_token_ids(self.engine, choice)) for choice in choices)
+            self._check_context(num_tokens + longest - 1, "conversation and longest choice")
         return encoded
 
     def _check_context(self, num_tokens: int, what: str) -> None:

@@ -18,6 +18,7 @@ from eureka_audio.processor import EncodedConversation
 from eureka_audio.protocols import FinishReason, Reply
 from eureka_audio.records import Conversation
 
+Choices = tuple[str, ...]
 ErrorHandling = Literal["raise", "return"]
 Source = TypeVar("Source")
 
@@ -36,7 +37,7 @@ class Request:
 
     conversations: Sequence[Conversation]
     duration_seconds: float
-    choices: tuple[str, ...] | None = None
+    choices: Choices | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Piece:
     index: int
     position: int
     encoded: EncodedConversation
-    choices: tuple[str, ...] | None
+    choices: Choices | None
 
     @property
     def num_tokens(self) -> int:
@@ -69,7 +70,7 @@ class Workload(Generic[Source]):
     """
 
     prepare: Callable[[Source], Request]
-    encode: Callable[[Conversation], EncodedConversation]
+    encode: Callable[[Conversation, Choices | None], EncodedConversation]
     answer: Callable[[Sequence[Piece]], Sequence[Reply]]
     batch_size: int
     errors: ErrorHandling = "raise"
@@ -106,7 +107,8 @@ class Workload(Generic[Source]):
 
     def _pieces(self, index: int, request: Request) -> Iterator[Piece]:
         for position, conversation in enumerate(request.conversations):
-            yield Piece(index, position, self.encode(conversation), request.choices)
+            encoded = self.encode(conversation, request.choices)
+            yield Piece(index, position, encoded, request.choices)
 
     def _drain(self, pool: list[Piece], bar: "_Bar") -> None:
         """Answer what is in the pool, the longest first, so that a lack of memory shows early."""

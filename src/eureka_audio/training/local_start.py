@@ -1,10 +1,10 @@
-"""A start for Whisper's encoder from which it learns within hours: every head looks near its own frame.
+"""A start for Whisper's encoder from which it learns within hours: heads that look nearby.
 
 Whisper's attention knows positions only through sinusoids added to its input. Started at random it
 looks everywhere alike, and with hours of speech instead of years it hardly learns to look nearby:
 after 15 hours of audio the mean distance of a head's attention was still that of chance. But for
 sinusoids the rule "look near t + offset" is a linear map that can be written down, so it is where
-queries and keys start. Only the start differs: the architecture and its weights' shapes are Whisper's.
+queries and keys start. Only the start differs; architecture and shapes stay Whisper's.
 """
 
 import torch
@@ -12,17 +12,17 @@ from torch import nn
 
 from eureka_audio.model.encoder import EurekaAudioEncoder
 
-SHARPNESS = 1.5  # of the peak; attention falls about as distance to the power -0.87 * SHARPNESS
+SHARPNESS = 1.5  # attention falls about as distance to the power -0.87 * SHARPNESS
 FIRST_OFFSETS = (-3.0, -1.0, 1.0, 3.0)  # encoder frames (20 ms), one per head in turn
 WIDENING = 0.5  # share of the first offsets that each further layer adds
 
 
 @torch.no_grad()
 def start_local(encoder: EurekaAudioEncoder) -> None:
-    """Set queries and keys so that each head attends around its own offset, and wake the ears.
+    """Set queries and keys so that each head attends around its own offset.
 
     A head takes every `num_heads`-th frequency of the sinusoids. Its queries copy sine and cosine,
-    its keys copy them turned by the offset, so their product is a sum of cosines with its peak where
+    its keys copy them turned by the offset; their product is a sum of cosines that peaks where
     key = query + offset. The convolutions start louder than Whisper's, beside the positions.
     """
     for convolution in (encoder.conv1, encoder.conv2):
@@ -49,7 +49,7 @@ def sinusoid_frequencies(width: int) -> torch.Tensor:
 def turned(
     pairs: torch.Tensor, width: int, frequencies: torch.Tensor, offset: float
 ) -> torch.Tensor:
-    """The map `(2 * pairs, width)` from a position to its sines and cosines `offset` frames before."""
+    """The map `(2 * pairs, width)` from a position to sines and cosines `offset` frames before."""
     count, strength = len(pairs), SHARPNESS**0.5
     sine, cosine = (frequencies[pairs] * offset).sin(), (frequencies[pairs] * offset).cos()
     rows = torch.arange(count)
