@@ -1,0 +1,194 @@
+"use strict";
+// All text goes through textContent: what a model wrote is never markup.
+const data = JSON.parse(document.getElementById("report").textContent);
+const page = document.getElementById("page");
+const PAGE_SIZE = 20;
+
+function make(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+function shape(tag, attributes) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function percent(value) {
+  return value === null || value === undefined ? "undefined" : (100 * value).toFixed(1) + " %";
+}
+
+// One bar from 0 to 100 %, with a whisker over the interval in which the true score likely lies.
+function bar(value, interval, label) {
+  const svg = shape("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", role: "img" });
+  svg.setAttribute("aria-label", label);
+  const clip = (share) => Math.max(0, Math.min(100, 100 * share));
+  svg.append(shape("rect", { class: "track", x: 0, y: 4, width: 100, height: 12 }));
+  svg.append(shape("rect", { class: "fill", x: 0, y: 4, width: clip(value || 0), height: 12 }));
+  if (interval) {
+    const line = { y1: 10, y2: 10, class: "whisker", "vector-effect": "non-scaling-stroke" };
+    svg.append(shape("line", { x1: clip(interval.low), x2: clip(interval.high), ...line }));
+  }
+  return svg;
+}
+
+function scoreRow(name, value, interval, figure) {
+  return make("div", { class: "row" }, make("div", {}, name), bar(value, interval, name + " " + figure),
+    make("div", { class: "figure" }, figure));
+}
+
+function intervalText(interval) {
+  if (!interval) return "";
+  return " (" + (100 * interval.low).toFixed(1) + " to " + (100 * interval.high).toFixed(1) + ")";
+}
+
+function overview(run) {
+  const box = make("section", {});
+  for (const direction of ["higher", "lower"]) {
+    const parts = run.parts.filter((part) => part.better === direction);
+    if (!parts.length) continue;
+    box.append(make("h3", {}, direction === "higher" ? "Higher is better" : "Lower is better"));
+    for (const part of parts) {
+      const score = part.rules[0];
+      box.append(scoreRow(part.title, score.value, score.interval,
+        percent(score.value) + intervalText(score.interval)));
+      box.append(make("p", { class: "soft small" }, part.explanation + " " + score.items + " items, rule “" +
+        score.rule + "”." + (part.failures ? " " + part.failures + " items got no reply." : "")));
+    }
+  }
+  return box;
+}
+
+function breakdown(part) {
+  const score = part.rules[0];
+  const box = make("section", {}, make("h3", {}, part.title));
+  if (part.rules.length > 1 || score.modes) {
+    const table = make("table", {}, make("tr", {}, make("th", {}, "Scoring rule"),
+      make("th", { class: "number" }, "Score"), make("th", {}, "95 % interval"), make("th", { class: "number" }, "Items"),
+      make("th", {}, "Left out")));
+    const line = (name, value, interval, items, out) => make("tr", {}, make("td", {}, name),
+      make("td", { class: "number" }, percent(value)), make("td", {}, intervalText(interval).trim()),
+      make("td", { class: "number" }, String(items)), make("td", {}, out));
+    for (const rule of part.rules) {
+      if (rule.modes) {
+        table.append(line(rule.rule + ", every item counts", rule.modes.strict.value, rule.dropped ? null : rule.interval,
+          rule.modes.strict.items, "none"));
+        if (rule.dropped) {
+          table.append(line(rule.rule + ", as in the paper: only items with a reply", rule.modes.paper.value,
+            rule.interval, rule.modes.paper.items, rule.modes.paper.dropped.join(", ")));
+        }
+      } else {
+        table.append(line(rule.rule, rule.value, rule.interval, rule.items, rule.dropped ? rule.dropped + " items" : "none"));
+      }
+    }
+    box.append(make("div", { class: "scroll" }, table));
+  }
+  for (const group of score.groups) {
+    box.append(make("p", { class: "soft" }, "By " + group.name));
+    for (const member of group.members) {
+      box.append(scoreRow(member.name, member.value, null, percent(member.value) + " of " + member.size + " " + part.unit));
+    }
+  }
+  for (const note of score.notes) box.append(make("p", { class: "soft small" }, "Note: " + note + "."));
+  return box;
+}
+
+function browser(items) {
+  const box = make("section", {});
+  const partMenu = make("select", { "aria-label": "Benchmark" });
+  const verdictMenu = make("select", { "aria-label": "Verdict" });
+  const search = make("input", { type: "search", placeholder: "Search questions, replies, names" });
+  for (const [value, text] of [["", "All benchmarks"], ...new Map(items.map((item) => [item.part, item.part]))]) {
+    partMenu.append(make("option", { value }, text));
+  }
+  for (const [value, text] of [["", "All verdicts"], ["bad", "Not right"], ["good", "Right"], ["none", "No reply"]]) {
+    verdictMenu.append(make("option", { value }, text));
+  }
+  const list = make("div", {});
+  const count = make("p", { class: "soft" });
+  const more = make("button", { type: "button" }, "Show more");
+  let found = [];
+  let shown = 0;
+  function showMore() {
+    for (const item of found.slice(shown, shown + PAGE_SIZE)) list.append(card(item));
+    shown = Math.min(shown + PAGE_SIZE, found.length);
+    count.textContent = found.length + " of " + items.length + " items match; " + shown + " shown.";
+    more.hidden = shown >= found.length;
+  }
+  function refresh() {
+    const words = search.value.toLowerCase();
+    found = items.filter((item) => (!partMenu.value || item.part === partMenu.value) &&
+      (!verdictMenu.value || item.state === verdictMenu.value) &&
+      (!words || [item.uid, item.question, item.reply, item.answer].join(" ").toLowerCase().includes(words)));
+    list.replaceChildren();
+    shown = 0;
+    showMore();
+  }
+  partMenu.addEventListener("change", refresh);
+  verdictMenu.addEventListener("change", refresh);
+  search.addEventListener("input", refresh);
+  more.addEventListener("click", showMore);
+  box.append(make("div", { class: "controls" }, partMenu, verdictMenu, search), count, list, more);
+  refresh();
+  return box;
+}
+
+function card(item) {
+  const box = make("article", { class: "item " + item.state });
+  box.append(make("div", { class: "soft small" }, item.part + " · " + item.uid));
+  if (item.audio) {
+    const player = make("audio", { controls: "", preload: "none" });
+    player.src = item.audio;
+    box.append(player);
+  }
+  const facts = make("dl", {});
+  const fact = (name, ...value) => facts.append(make("dt", {}, name), make("dd", {}, ...value));
+  if (item.question) fact("Asked", item.question);
+  if (item.choices) {
+    fact("Options", ...item.choices.map((choice) =>
+      make("span", { class: choice === item.answer ? "choice right" : "choice" }, choice)));
+  }
+  if (item.answer !== null) fact("True answer", item.answer);
+  fact("Reply", item.reply === null ? "none: " + item.error : item.reply || "(empty)");
+  for (const verdict of item.verdicts) {
+    const kind = verdict.ok === null ? "" : verdict.ok ? " good" : " bad";
+    fact("Rule " + verdict.rule, make("span", { class: "verdict" + kind }, verdict.text));
+  }
+  box.append(facts);
+  return box;
+}
+
+function paperTable(table) {
+  const head = make("tr", {}, make("th", {}, "Model"), make("th", {}, "Size"),
+    ...table.columns.map((column) => make("th", { class: "number" }, column.title)));
+  const cells = (row) => table.columns.map((column) => make("td", { class: "number" },
+    row.values[column.benchmark] === undefined ? "–" : row.values[column.benchmark].toFixed(2)));
+  const body = make("table", {}, head);
+  for (const row of table.rows) {
+    body.append(make("tr", row.ours ? { class: "ours" } : {}, make("td", {}, row.model), make("td", {}, row.size), ...cells(row)));
+  }
+  return make("section", {}, make("h3", {}, "Table " + table.number + ". " + table.title +
+    (table.lower_is_better ? " (lower is better)" : " (higher is better)")), make("div", { class: "scroll" }, body));
+}
+
+page.replaceChildren();
+page.append(make("h1", {}, data.title), make("p", { class: "soft" }, data.lead));
+for (const run of data.runs) {
+  page.append(make("h2", {}, data.runs.length > 1 ? run.model + " on " + run.benchmark : "Scores at a glance"));
+  page.append(make("p", { class: "soft small" }, "The bar is the score, from 0 to 100 %. The dark line on it is the range in " +
+    "which the score would lie, 95 times out of 100, had other clips of the same kind been drawn."));
+  page.append(overview(run));
+  page.append(make("h2", {}, "In detail"));
+  for (const part of run.parts) page.append(breakdown(part));
+  page.append(make("h2", {}, "Every item"), make("p", { class: "soft" },
+    "Listen to a clip, see what was asked, what the model replied and what each scoring rule makes of it."));
+  if (run.notice) page.append(make("p", { class: "notice" }, run.notice));
+  page.append(browser(run.items));
+}
+page.append(make("h2", {}, "Beside the published models"), make("p", { class: "soft" }, data.paper_note));
+const tables = make("details", data.paper_open ? { open: "" } : {}, make("summary", {}, "The paper’s tables"));
+for (const table of data.tables) tables.append(paperTable(table));
+page.append(tables);

@@ -1,0 +1,175 @@
+"""The report of one or several runs: a page, a Markdown file and JSON, all of the same figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from eureka_audio.durable import atomic_write
+from eureka_audio.evaluation.report_items import AudioBudget, browsed_items
+from eureka_audio.evaluation.report_page import page
+from eureka_audio.evaluation.report_text import markdown
+from eureka_audio.evaluation.results import parts_of, read_summary
+
+MAX_ITEMS = 2_000  # in the browser, per run; the files hold all
+_EXPLANATIONS = {
+    "wer": "Words the model got wrong, added or left out, per word that was said.",
+    "cer": "Characters the model got wrong, added or left out, per character that was said.",
+    "accuracy": "Share of questions answered right.",
+    "refusal_rate": "Share of harmful requests refused.",
+    "final": "Share of instructions followed, mean of four ways to count.",
+    "event_f1": "How well captions name the sounds that are there, and only those (F1).",
+}
+_UNITS = {
+    "wer": "words",
+    "cer": "characters",
+    "event_f1": "events, there and named together",
+    "refusal_rate": "requests",
+}
+_LOWER = ("wer", "cer")
+
+
+@cache
+def paper_tables() -> dict[str, Any]:
+    """Tables 3 to 5 of the paper: columns by benchmark, one row per model, in percent."""
+    path = files("eureka_audio.evaluation") / "tables" / "paper_results.json"
+    tables: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return tables
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write ``report.html``, ``report.md`` and ``report.json`` and return the page's path.
+
+    Args:
+        runs: folders of finished runs.
+        out: where the report goes; clips are named relative to it.
+
+    Raises:
+        EvaluationError: a folder holds no finished run.
+    """
+    summaries = [read_summary(folder) for folder in runs]
+    tables = tables_with_ours(summaries)
+    shown = [_run(folder, summary, out) for folder, summary in zip(runs, summaries, strict=True)]
+    models = " and ".join(dict.fromkeys(str(summary["run"]["model"]) for summary in summaries))
+    ours = any(row.get("ours") for table in tables for row in table["rows"])
+    content = {
+        "title": f"How well does {models} hear?",
+        "lead": "Replies of a model that listens to audio, to questions whose answers are known,"
+        " judged by published scoring rules. Every reply is below.",
+        "runs": shown,
+        "tables": tables,
+        "paper_open": ours,
+        "paper_note": _paper_note(ours),
+    }
+    texts = {
+        "report.html": page(content),
+        "report.md": markdown(summaries, tables),
+        "report.json": json.dumps({"runs": summaries, "tables": tables}, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        with atomic_write(out / name) as stream:
+            stream.write(text)  # type: ignore[call-overload]
+    return out / "report.html"
+
+
+def _paper_note(ours: bool) -> str:
+    published = "Figures of other models are those the Eureka-Audio paper prints."
+    if ours:
+        return published + " Rows in bold are this evaluation, under the first rule of each list."
+    return (
+        published + " This evaluation holds none of these benchmarks, so its scores above cannot be"
+        " compared with them."
+    )
+
+
+def tables_with_ours(summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The paper's tables with a row for each model evaluated here on one of their benchmarks.
+
+    Ours is the score under the first rule, in percent; an accuracy is over all items.
+    """
+    tables = []
+    for table in paper_tables()["tables"]:
+        columns = {column["benchmark"] for column in table["columns"]}
+        rows = [dict(row) for row in table["rows"]]
+        for summary in summaries:
+            values = {
+                part["name"]: round(100 * value, 2)
+                for part in summary["parts"]
+                if part["name"] in columns and (value := _quoted(part)) is not None
+            }
+            if values:
+                model = f"{summary['run']['model']} (measured here)"
+                rows.append({"model": model, "size": "", "values": values, "ours": True})
+        tables.append({**table, "rows": rows})
+    return tables
+
+
+def _quoted(part: Mapping[str, Any]) -> float | None:
+    """The score to quote: under the first rule, every item counted."""
+    first = next(iter(part["rules"].values()))
+    value: float | None = first["modes"]["strict"]["value"] if "modes" in first else first["value"]
+    return value
+
+
+def _run(folder: Path, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What the page shows of one run."""
+    budget = AudioBudget(out)
+    items: list[dict[str, Any]] = []
+    total = 0
+    for part in parts_of(folder):
+        listed = browsed_items(part, budget, MAX_ITEMS - len(items))
+        items += listed
+        total += next(iter(read_rules(summary, part.name)))["items"]
+    notice = ""
+    if len(items) < total:
+        notice = f"Only the first {len(items):,} of {total:,} items are on this page; the others"
+        notice += " are in the files predictions.jsonl and results beside it."
+    return {
+        "model": summary["run"]["model"],
+        "benchmark": summary["run"]["benchmark"],
+        "parts": [_part(part) for part in summary["parts"]],
+        "items": items,
+        "notice": notice,
+    }
+
+
+def read_rules(summary: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The rules' summaries of one benchmark of a run."""
+    (part,) = [part for part in summary["parts"] if part["name"] == name]
+    return list(part["rules"].values())
+
+
+def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+    metric = part["metric"]
+    return {
+        "title": part["title"],
+        "explanation": _EXPLANATIONS[metric],
+        "better": "lower" if metric in _LOWER else "higher",
+        "unit": _UNITS.get(metric, "questions"),
+        "failures": sum(part["failures"].values()),
+        "rules": [_rule(name, rule) for name, rule in part["rules"].items()],
+    }
+
+
+def _rule(name: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "rule": name,
+        "value": rule["value"],
+        "interval": rule["interval"],
+        "items": rule["items"],
+        "dropped": rule["skipped"],
+        "modes": rule.get("modes"),
+        "notes": rule["notes"],
+        "groups": [
+            {
+                "name": group,
+                "members": [
+                    {"name": member, "value": share["value"], "size": share["denominator"]}
+                    for member, share in members.items()
+                ],
+            }
+            for group, members in rule["groups"].items()
+        ],
+    }

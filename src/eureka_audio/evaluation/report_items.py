@@ -1,0 +1,118 @@
+"""One run's items as the report's browser shows them: clip, question, reply, verdicts."""
+
+import base64
+import os
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from eureka_audio.evaluation.benchmarks import Kind
+from eureka_audio.evaluation.results import Part
+
+MAX_EMBEDDED_BYTES = 8 * 1024 * 1024
+_MIME = {
+    ".flac": "audio/flac",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+}
+State = Literal["good", "bad", "none"]
+
+
+class AudioBudget:
+    """Puts clips into the page until it is large enough; the rest are named by relative path.
+
+    Args:
+        folder: where the page will lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._left = MAX_EMBEDDED_BYTES
+        self._sources: dict[Path, str] = {}
+
+    def source(self, path: Path) -> str:
+        """What a player plays: the bytes themselves, or where they are; empty when gone."""
+        if path not in self._sources:
+            self._sources[path] = self._place(path)
+        return self._sources[path]
+
+    def _place(self, path: Path) -> str:
+        if not path.is_file():
+            return ""
+        size = path.stat().st_size
+        mime = _MIME.get(path.suffix.lower())
+        # Each item of a clip repeats its bytes, so a clip is only embedded while that is cheap.
+        if mime is None or size > self._left:
+            return quote(os.path.relpath(path, self._folder))
+        self._left -= size
+        return f"data:{mime};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def browsed_items(part: Part, budget: AudioBudget, limit: int) -> list[dict[str, Any]]:
+    """The first items of a benchmark, each with its verdict under every rule."""
+    rules = {rule: part.results(rule) for rule in part.rules}
+    items = []
+    for index, row in enumerate(islice(part.predictions(), max(limit, 0))):
+        verdicts = [
+            _verdict(part.benchmark.kind, rule, results[index]) for rule, results in rules.items()
+        ]
+        clip = row.get("audio") or row.get("clip")
+        error = row.get("error") or {}
+        items.append(
+            {
+                "part": part.title,
+                "uid": str(row["uid"]),
+                "audio": budget.source(Path(clip)) if clip else "",
+                "question": row.get("question") or row.get("prompt") or "",
+                "choices": row.get("choices"),
+                "answer": row.get("answer") or row.get("reference"),
+                "reply": row["prediction"],
+                "error": error.get("message", "no prediction"),
+                "verdicts": verdicts,
+                "state": _state(row, verdicts),
+            }
+        )
+    return items
+
+
+def _state(row: Mapping[str, Any], verdicts: list[dict[str, Any]]) -> State:
+    if row["prediction"] is None:
+        return "none"
+    return "good" if verdicts and verdicts[0]["ok"] else "bad"
+
+
+def _verdict(kind: Kind, rule: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule says, in words, and whether it is wholly right (None: no verdict)."""
+    if result["status"] != "scored":
+        reason = result.get("reason") or result["status"]
+        return {"rule": rule, "ok": None, "text": f"no verdict: {reason}"}
+    ok, text = _spoken(kind, result)
+    return {"rule": rule, "ok": ok, "text": text}
+
+
+def _spoken(kind: Kind, result: Mapping[str, Any]) -> tuple[bool | None, str]:
+    match kind:
+        case "transcript":
+            edits, length = result["edits"], result["ref_len"]
+            return edits == 0, f"{edits} wrong of {length}" if edits else f"all {length} right"
+        case "option_text":
+            return result["correct"], "right" if result["correct"] else "wrong"
+        case "letter":
+            read = result["extracted"] or f"none, drawn {result.get('drawn', '-')}"
+            return result["correct"], f"letter read: {read}"
+        case "refusal":
+            return result["refused"], "refused" if result["refused"] else "did not refuse"
+        case "instructions":
+            strict = result["strict"]
+            return all(strict), f"{sum(strict)} of {len(strict)} instructions followed"
+        case "events":
+            told = [
+                f"{name}: {', '.join(result[name])}" for name in ("found", "missed", "invented")
+            ]
+            whole = not result["missed"] and not result["invented"]
+            return whole, "; ".join(line for line in told if not line.endswith(": "))
