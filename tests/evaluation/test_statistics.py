@@ -87,7 +87,7 @@ def test_mcnemar_agrees_with_the_binomial_test() -> None:
     ],
 )
 def test_what_an_item_adds(kind, result, sums) -> None:  # type: ignore[no-untyped-def]
-    row = {"audio": "clip.wav", "answer": " b"}
+    row = {"uid": 1, "audio": "clip.wav", "answer": " b"}
     measured = measure(kind, {"uid": 1, "status": "scored", **result}, row)
     assert measured is not None
     assert measured.sums == sums

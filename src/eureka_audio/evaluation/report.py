@@ -15,7 +15,7 @@ from eureka_audio.evaluation.results import parts_of, read_summary
 
 MAX_ITEMS = 2_000  # in the browser, per run; the files hold all
 _EXPLANATIONS = {
-    "wer": "Words the model got wrong, added or left out, per word that was said.",
+    "wer": "Words the model got wrong, added or left out, per word that was said. More than 100 % is possible, as added words count.",
     "cer": "Characters the model got wrong, added or left out, per character that was said.",
     "accuracy": "Share of questions answered right.",
     "refusal_rate": "Share of harmful requests refused.",
@@ -25,8 +25,24 @@ _EXPLANATIONS = {
 _UNITS = {
     "wer": "words",
     "cer": "characters",
-    "event_f1": "events, there and named together",
+    "event_f1": "events",
     "refusal_rate": "requests",
+}
+_RULES = {
+    "official": "The reply must have the words of the right option and of no other, as the authors"
+    " of MMAU and MMAR ask.",
+    "letter_mapped": "The same, after a letter such as (B) is read as the option it stands for.",
+    "kimi": "Case, punctuation, contractions and the spelling of numbers do not count; symbols are"
+    " words of their own, as in Kimi-Audio's evaluation kit.",
+    "whisper": "Case, punctuation, contractions and the spelling of numbers do not count, as in"
+    " Whisper's normaliser.",
+    "qwen2_audio": "As in Qwen2-Audio's evaluation: like kimi, but symbols stay with their word.",
+    "wenet": "Case and some punctuation do not count; numbers count as written.",
+    "voicebench": "As in VoiceBench's own program.",
+    "strict": "A reply without an answer is wrong.",
+    "case_sensitive": "As in VoiceBench before June 2025: capital letters matter.",
+    "google": "As in the program of the benchmark's authors.",
+    "clauses": "Sounds count as named when the caption says so in the words of its training.",
 }
 _LOWER = ("wer", "cer")
 
@@ -51,7 +67,9 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     """
     summaries = [read_summary(folder) for folder in runs]
     tables = tables_with_ours(summaries)
-    shown = [_run(folder, summary, out) for folder, summary in zip(runs, summaries, strict=True)]
+    budget = AudioBudget(out)
+    pairs = zip(runs, summaries, strict=True)
+    shown = [_run(folder, summary, budget) for folder, summary in pairs]
     models = " and ".join(dict.fromkeys(str(summary["run"]["model"]) for summary in summaries))
     ours = any(row.get("ours") for table in tables for row in table["rows"])
     content = {
@@ -59,6 +77,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         "lead": "Replies of a model that listens to audio, to questions whose answers are known,"
         " judged by published scoring rules. Every reply is below.",
         "runs": shown,
+        "clips": budget.sources,
         "tables": tables,
         "paper_open": ours,
         "paper_note": _paper_note(ours),
@@ -113,9 +132,8 @@ def _quoted(part: Mapping[str, Any]) -> float | None:
     return value
 
 
-def _run(folder: Path, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def _run(folder: Path, summary: Mapping[str, Any], budget: AudioBudget) -> dict[str, Any]:
     """What the page shows of one run."""
-    budget = AudioBudget(out)
     items: list[dict[str, Any]] = []
     total = 0
     for part in parts_of(folder):
@@ -156,6 +174,8 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
 def _rule(name: str, rule: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rule": name,
+        "meaning": _RULES[name],
+        "chance": rule.get("chance"),
         "value": rule["value"],
         "interval": rule["interval"],
         "items": rule["items"],

@@ -28,25 +28,28 @@ class AudioBudget:
 
     Args:
         folder: where the page will lie.
+
+    Attributes:
+        sources: what a player plays, by number: the bytes themselves, or where they are.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         self._left = MAX_EMBEDDED_BYTES
-        self._sources: dict[Path, str] = {}
+        self.sources: list[str] = []
+        self._numbers: dict[Path, int | None] = {}
 
-    def source(self, path: Path) -> str:
-        """What a player plays: the bytes themselves, or where they are; empty when gone."""
-        if path not in self._sources:
-            self._sources[path] = self._place(path)
-        return self._sources[path]
+    def number(self, path: Path) -> int | None:
+        """The number of a clip in `sources`; None when the clip is gone."""
+        if path not in self._numbers:
+            self._numbers[path] = len(self.sources) if path.is_file() else None
+            if path.is_file():
+                self.sources.append(self._place(path))
+        return self._numbers[path]
 
     def _place(self, path: Path) -> str:
-        if not path.is_file():
-            return ""
         size = path.stat().st_size
         mime = _MIME.get(path.suffix.lower())
-        # Each item of a clip repeats its bytes, so a clip is only embedded while that is cheap.
         if mime is None or size > self._left:
             return quote(os.path.relpath(path, self._folder))
         self._left -= size
@@ -67,7 +70,7 @@ def browsed_items(part: Part, budget: AudioBudget, limit: int) -> list[dict[str,
             {
                 "part": part.title,
                 "uid": str(row["uid"]),
-                "audio": budget.source(Path(clip)) if clip else "",
+                "audio": budget.number(Path(clip)) if clip else None,
                 "question": row.get("question") or row.get("prompt") or "",
                 "choices": row.get("choices"),
                 "answer": row.get("answer") or row.get("reference"),

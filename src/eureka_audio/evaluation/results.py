@@ -18,6 +18,7 @@ from eureka_audio.evaluation.scoring import score_file
 from eureka_audio.evaluation.statistics import (
     Comparison,
     Measured,
+    cluster_of,
     compare,
     confidence_interval,
     measure,
@@ -135,20 +136,40 @@ def _scored(part: Part, rule: str, seed: int) -> dict[str, Any]:
     out = part.folder / f"results.{rule}.jsonl"
     summary = score_file(part.benchmark, part.folder / PREDICTIONS, rule, out, seed=seed)
     summary["benchmark"] = part.name
-    interval = confidence_interval(part.benchmark.kind, part.measured(rule), seed=seed)
-    summary["interval"] = None if interval is None else asdict(interval)
+    measured = part.measured(rule)
+    summary["interval"] = _interval(part, measured, seed)
+    if (chance := _chance(part.predictions())) is not None:
+        summary["chance"] = chance
     if part.benchmark.metric == "accuracy" and summary["items"]:
-        missing = [row["uid"] for row in part.results(rule) if row["status"] != "scored"]
+        known = {item.uid for item in measured}
+        missing = [row for row in part.predictions() if str(row["uid"]) not in known]
+        wrong = [Measured(str(row["uid"]), cluster_of(row), (0, 1), False) for row in missing]
         summary["modes"] = {
             # Every item counts, one without a reply as wrong: the mode to quote.
             "strict": {
                 "value": summary["details"]["over_all_items"],
                 "items": summary["items"],
+                "interval": _interval(part, [*measured, *wrong], seed),
             },
             # As the paper's MMAU figures are (995 of 1,000): items without a reply are left out.
-            "paper": {"value": summary["value"], "items": summary["scored"], "dropped": missing},
+            "paper": {
+                "value": summary["value"],
+                "items": summary["scored"],
+                "dropped": [row["uid"] for row in missing],
+            },
         }
     return summary
+
+
+def _interval(part: Part, items: Sequence[Measured], seed: int) -> dict[str, float] | None:
+    interval = confidence_interval(part.benchmark.kind, items, seed=seed)
+    return None if interval is None else asdict(interval)
+
+
+def _chance(rows: Sequence[Row]) -> float | None:
+    """What guessing among the options gives; None where there are none to guess among."""
+    counts = [len(row["choices"]) for row in rows if row.get("choices")]
+    return sum(1 / count for count in counts) / len(rows) if counts else None
 
 
 def _failures(rows: Sequence[Row]) -> dict[str, int]:

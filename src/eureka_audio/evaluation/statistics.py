@@ -82,7 +82,7 @@ def measure(kind: Kind, result: Mapping[str, Any], row: Mapping[str, Any]) -> Me
     if result.get("status") != "scored":
         return None
     uid = str(result["uid"])
-    cluster = str(row.get("audio") or row.get("clip") or uid)
+    cluster = cluster_of(row)
     match kind:
         case "transcript":
             return Measured(uid, cluster, (result["edits"], result["ref_len"]))
@@ -104,6 +104,11 @@ def measure(kind: Kind, result: Mapping[str, Any], row: Mapping[str, Any]) -> Me
             return Measured(uid, cluster, (2 * found, 2 * found + missed + invented))
 
 
+def cluster_of(row: Mapping[str, Any]) -> str:
+    """The clip an item is about, or the item itself where there is none."""
+    return str(row.get("audio") or row.get("clip") or row["uid"])
+
+
 def score_of(kind: Kind, sums: Sums) -> Sums:
     """Sums ``(..., V)`` to scores ``(...)``; undefined ones are NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -119,7 +124,9 @@ def score_of(kind: Kind, sums: Sums) -> Sums:
 def confidence_interval(
     kind: Kind, items: Sequence[Measured], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Interval | None:
-    """The score and its percentile bootstrap interval; None when the score is undefined.
+    """The score and its percentile bootstrap interval.
+
+    None when the score is undefined, or all items share one clip, which tells nothing of others.
 
     Example:
         >>> items = [Measured(str(n), str(n), (n % 4 > 0, 1)) for n in range(400)]
@@ -127,7 +134,7 @@ def confidence_interval(
         >>> interval.value, round(interval.high - interval.low, 1)
         (0.75, 0.1)
     """
-    if not items:
+    if len({item.cluster for item in items}) < 2:
         return None
     clusters = _by_cluster([item.cluster for item in items], [item.sums for item in items])
     value = float(score_of(kind, clusters.sum(axis=0)))

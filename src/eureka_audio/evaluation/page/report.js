@@ -45,6 +45,11 @@ function intervalText(interval) {
   return " (" + (100 * interval.low).toFixed(1) + " to " + (100 * interval.high).toFixed(1) + ")";
 }
 
+// Where items without a reply can be counted as wrong, that is the score to quote.
+function quoted(rule) {
+  return rule.modes ? rule.modes.strict : rule;
+}
+
 function overview(run) {
   const box = make("section", {});
   for (const direction of ["higher", "lower"]) {
@@ -53,10 +58,10 @@ function overview(run) {
     box.append(make("h3", {}, direction === "higher" ? "Higher is better" : "Lower is better"));
     for (const part of parts) {
       const score = part.rules[0];
-      box.append(scoreRow(part.title, score.value, score.interval,
-        percent(score.value) + intervalText(score.interval)));
+      const { value, interval } = quoted(score);
+      box.append(scoreRow(part.title, value, interval, percent(value) + intervalText(interval)));
       box.append(make("p", { class: "soft small" }, part.explanation + " " + score.items + " items, rule “" +
-        score.rule + "”." + (part.failures ? " " + part.failures + " items got no reply." : "")));
+        score.rule + "”." + (score.chance ? " Guessing would give " + percent(score.chance) + "." : "") + (part.failures ? " " + part.failures + " items got no reply." : "")));
     }
   }
   return box;
@@ -74,7 +79,7 @@ function breakdown(part) {
       make("td", { class: "number" }, String(items)), make("td", {}, out));
     for (const rule of part.rules) {
       if (rule.modes) {
-        table.append(line(rule.rule + ", every item counts", rule.modes.strict.value, rule.dropped ? null : rule.interval,
+        table.append(line(rule.rule + ", every item counts", rule.modes.strict.value, rule.modes.strict.interval,
           rule.modes.strict.items, "none"));
         if (rule.dropped) {
           table.append(line(rule.rule + ", as in the paper: only items with a reply", rule.modes.paper.value,
@@ -86,6 +91,9 @@ function breakdown(part) {
     }
     box.append(make("div", { class: "scroll" }, table));
   }
+  const list = make("dl", { class: "soft small meanings" });
+  for (const rule of part.rules) list.append(make("dt", {}, rule.rule), make("dd", {}, rule.meaning));
+  box.append(list);
   for (const group of score.groups) {
     box.append(make("p", { class: "soft" }, "By " + group.name));
     for (const member of group.members) {
@@ -139,9 +147,9 @@ function browser(items) {
 function card(item) {
   const box = make("article", { class: "item " + item.state });
   box.append(make("div", { class: "soft small" }, item.part + " · " + item.uid));
-  if (item.audio) {
+  if (item.audio !== null) {
     const player = make("audio", { controls: "", preload: "none" });
-    player.src = item.audio;
+    player.src = data.clips[item.audio];
     box.append(player);
   }
   const facts = make("dl", {});
