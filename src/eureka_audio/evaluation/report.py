@@ -15,7 +15,8 @@ from eureka_audio.evaluation.results import parts_of, read_summary
 
 MAX_ITEMS = 2_000  # in the browser, per run; the files hold all
 _EXPLANATIONS = {
-    "wer": "Words the model got wrong, added or left out, per word that was said. More than 100 % is possible, as added words count.",
+    "wer": "Words the model got wrong, added or left out, per word that was said. More than"
+    " 100 % is possible, as added words count.",
     "cer": "Characters the model got wrong, added or left out, per character that was said.",
     "accuracy": "Share of questions answered right.",
     "refusal_rate": "Share of harmful requests refused.",
