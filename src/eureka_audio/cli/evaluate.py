@@ -23,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "evaluate", help="ask a model a benchmark and score its replies", description=__doc__
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True)
     evaluation_run.add_run(actions)
     evaluation_run.add_report(actions)
     evaluation_contamination.add_contamination(actions)
