@@ -58,7 +58,7 @@ def tiny_model(seed: int = 0, **settings: object) -> EurekaAudioForConditionalGe
                 parameter.mul_(5)
         # The end of the turn is made likely enough that rows of a batch end at different steps.
         end = token_id(processor.tokenizer, TURN_END)
-        model.language_model.lm_head.weight[end] *= 1.5
+        model.language_model.lm_head.weight[end] *= 2.5
     return model.eval()
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
 import torch
-from pydantic import ValidationError
 
 from eureka_audio.audio.decode import AudioSource
 from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
@@ -302,12 +301,7 @@ class EurekaAudio:
         return pieces()
 
     def _parsed(self, messages: Any) -> Request:
-        try:
-            conversation = parse_messages(messages)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise MessageError(f"messages: expected usable text, got: {reason}") from error
-        return self._responder.request(conversation)
+        return self._responder.request(parse_messages(messages))
 
     def _write(
         self,

@@ -26,9 +26,18 @@ def check_text(text: object, name: str) -> str:
     """
     if not isinstance(text, str) or not text.strip():
         raise MessageError(f"{name}: expected some text, got {text!r:.80}; write something")
+    check_unicode(text, name)
+    return text
+
+
+def check_unicode(text: str, name: str) -> None:
+    """Refuse surrogates, halves of characters, which no tokenizer can encode.
+
+    Raises:
+        MessageError: the text holds one.
+    """
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise MessageError(f"{name}: expected valid Unicode, got half a character in {text!r:.80}")
-    return text
 
 
 def check_choices(choices: Sequence[str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 # No network, no such repository, a gate, a name that is none, a client told to stay offline.
 HUB_ERRORS = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
+PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -37,6 +38,11 @@ def find_checkpoint(name: str | Path) -> Path:
     path = Path(name)
     if str(name) in PACKAGED_MODELS and not path.exists():
         return _packaged(str(name))
+    if path.is_dir() and not (path / "config.json").exists():
+        raise CheckpointError(
+            f"{path.absolute()}: expected the folder of a checkpoint, found no config.json in it; "
+            "check the path"
+        )
     if path.exists():
         return path
     if isinstance(name, str) and HUB_ID.fullmatch(name) and not name.startswith("."):
@@ -74,6 +80,12 @@ def load_processor(folder: Path) -> EurekaAudioProcessor:
     Raises:
         CheckpointError: its files are missing or unusable.
     """
+    for name in PROCESSOR_FILES:
+        if not (folder / name).exists():
+            raise CheckpointError(
+                f"{folder / name}: expected the processor beside the model, found no such file; "
+                "save both with save_checkpoint"
+            )
     try:
         processor: EurekaAudioProcessor = EurekaAudioProcessor.from_pretrained(
             folder, local_files_only=True
@@ -81,8 +93,8 @@ def load_processor(folder: Path) -> EurekaAudioProcessor:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{folder}: expected the processor beside the model (tokenizer.json, "
-            f"processor_config.json), got: {reason:.160}; save it there with save_checkpoint"
+            f"{folder}: expected the processor beside the model, got: {reason:.160}; save both "
+            "with save_checkpoint"
         ) from error
     return processor
 

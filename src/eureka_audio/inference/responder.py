@@ -9,6 +9,7 @@ from eureka_audio.audio.mono import AudioLimits
 from eureka_audio.audio.window import split_windows
 from eureka_audio.errors import ContextLengthError
 from eureka_audio.inference.choices import (
+    check_unicode,
     choice_token_ids,
     relative_probabilities,
     score_choices,
@@ -51,6 +52,8 @@ class Responder:
                     decoded = self.load(part.audio)
                     seconds += decoded.duration_seconds
                     part = AudioPart(audio=decoded)
+                else:
+                    check_unicode(part.text, f"text of the {message.role}")
                 parts.append(part)
             opened.append(message.model_copy(update={"content": tuple(parts)}))
         return Request([Conversation(messages=tuple(opened))], seconds, choices)
