@@ -140,13 +140,13 @@ def test_eight_channels_and_a_high_rate_are_heard(model, tmp_path: Path, capsys)
 def test_two_hours_of_silence(model, tmp_path: Path, capsys) -> None:
     path = tmp_path / "silence.flac"
     soundfile.write(path, np.zeros(7200 * 8_000, np.int16), 8_000)
-    started = time.perf_counter()
+    started = time.process_time()
     assert main(["transcribe", str(path), "--model", model, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["text"], answer["duration_seconds"]) == ("", 7200.0)
     assert main(["caption", str(path), "--model", model]) == 1
     assert "got 90,000 of audio" in capsys.readouterr().err
-    assert time.perf_counter() - started < 60
+    assert time.process_time() - started < 30
 
 
 def test_a_special_token_in_a_question_is_harmless(model, clips, capsys) -> None:

@@ -11,6 +11,7 @@ from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.errors import (
     AudioAccessError,
     AudioNotFoundError,
+    ConfigError,
     ContextLengthError,
     EmptyAudioError,
     MessageError,
@@ -216,6 +217,13 @@ def test_urls_are_off(assistant) -> None:
 def test_what_cannot_be_asked_is_refused_by_name(assistant, call, error: type[Exception]) -> None:
     with pytest.raises(error):
         call(assistant)
+
+
+def test_a_setting_that_means_nothing_is_refused(assistant) -> None:
+    with pytest.raises(ConfigError, match=r"^batch_size"):
+        tiny_assistant(batch_size=0)
+    with pytest.raises(ConfigError, match=r"^errors"):
+        assistant.transcribe([noise(1)], errors="ignore")
 
 
 def test_each_audio_may_have_a_question_and_choices_of_its_own(assistant) -> None:

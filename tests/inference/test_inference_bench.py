@@ -69,3 +69,12 @@ def test_random_weights_are_no_constant_and_norms_are_ones(tiny_preset: str) -> 
 def test_what_cannot_be_measured_is_a_usage_error(arguments: list[str], capsys) -> None:
     assert main(["bench", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_token_reads_the_head_but_not_the_embedding() -> None:
+    model = tiny_model()  # untied
+    width, vocab = model.config.text_config.hidden_size, model.config.text_config.vocab_size
+    everything = 4 * sum(p.numel() for p in model.language_model.parameters())
+    assert bench._bytes_read_per_token(model) == everything - 4 * width * vocab
+    model.language_model.lm_head.weight = model.get_input_embeddings().weight
+    assert bench._bytes_read_per_token(model) == everything - 4 * width * vocab

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, get_args, overload
 
 import torch
 
 from eureka_audio.audio.decode import AudioSource
 from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
-from eureka_audio.errors import EurekaAudioError, MessageError
+from eureka_audio.errors import ConfigError, EurekaAudioError, MessageError
 from eureka_audio.inference.choices import check_choices, check_text
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.loading import load
@@ -46,6 +46,9 @@ class EurekaAudio:
         access: which paths and URLs may be opened; URLs are off by default.
         limits: how long and large one recording may be.
 
+    Raises:
+        ConfigError: a batch of nothing.
+
     Example:
         model = EurekaAudio.from_pretrained("nano")
         print(model.transcribe("clip.wav"))
@@ -60,6 +63,8 @@ class EurekaAudio:
         access: AudioAccess = LOCAL_USER,
         limits: AudioLimits = LOCAL_LIMITS,
     ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size: expected at least 1, got {batch_size}; 16 is usual")
         self.model = model.eval()
         self.processor = processor
         self.batch_size = batch_size
@@ -327,6 +332,8 @@ class EurekaAudio:
         errors: ErrorHandling,
         progress: bool | None,
     ) -> Replies:
+        if errors not in get_args(ErrorHandling):
+            raise ConfigError(f"errors: expected 'raise' or 'return', got {errors!r}")
         work = Workload(prepare, self._responder.encode, answer, self.batch_size, errors, progress)
         return work.run(sources)
 
