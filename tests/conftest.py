@@ -1,8 +1,7 @@
-"""What a test may count on: no network; real recordings and embedded weights only where present.
+"""What a test may count on: no network; real recordings only where present.
 
 A test that needs the recordings asks for the fixture `recordings_pack` or is marked `shared_data`;
-one that needs the weights of nano is marked `weights`. Where these are absent, such a test is
-skipped and says so.
+where they are absent it is skipped and says so.
 """
 
 import os
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-WEIGHTS = REPOSITORY / "src" / "eureka_audio" / "weights" / "nano"
 RECORDINGS_BESIDE = REPOSITORY.parent / "shared" / "data"
 
 
@@ -25,12 +23,9 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_recordings = pytest.mark.skip(reason="EUREKA_AUDIO_DATA names no folder of recordings")
-    weights_missing = pytest.mark.skip(reason="weights_missing: nano is not trained yet")
     for item in items:
         if item.get_closest_marker("shared_data") and not _recordings():
             item.add_marker(no_recordings)
-        if item.get_closest_marker("weights") and not WEIGHTS.is_dir():
-            item.add_marker(weights_missing)
 
 
 def _recordings() -> Path | None:

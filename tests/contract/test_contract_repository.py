@@ -151,3 +151,8 @@ def test_make_refuses_an_old_python(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "expected Python 3.11 or newer, got 3.10" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_the_figures_of_the_readme_are_the_committed_results() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "figures.py"), "--check"]
+    assert subprocess.run(command, check=False).returncode == 0

@@ -1,12 +1,9 @@
 """The code blocks of README and docs are run, so that they cannot drift.
 
-    python     run in the order of the page, each block knowing the names of those before it
-    bash       run when every line is an `eureka-audio` command
-    anything   under `<!-- shown, not run: reason -->` is not run; of its `eureka-audio` lines, the
-               command and its options must exist
-
-A block that needs the embedded weights stands under `<!-- needs weights -->`; it is skipped until
-they are there.
+python     run in the order of the page, each block knowing the names of those before it
+bash       run when every line is an `eureka-audio` command
+anything   under `<!-- shown, not run: reason -->` is not run; of its `eureka-audio` lines, the
+           command and its options must exist
 """
 
 import os
@@ -79,22 +76,10 @@ BLOCKS = [
 ]
 
 
-def marked(blocks: list[Block]) -> list[Any]:
-    """Test parameters; those that need the weights carry the mark."""
-    return [
-        pytest.param(
-            block,
-            id=str(block),
-            marks=[pytest.mark.weights] if block.remark == "needs weights" else [],
-        )
-        for block in blocks
-    ]
-
-
 RUN = [block for block in BLOCKS if not block.shown_only]
 
 
-@pytest.mark.parametrize("block", marked([b for b in RUN if b.language == "python"]))
+@pytest.mark.parametrize("block", [b for b in RUN if b.language == "python"], ids=str)
 def test_python_blocks_run(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     earlier = [
@@ -105,7 +90,7 @@ def test_python_blocks_run(block: Block, monkeypatch: pytest.MonkeyPatch) -> Non
         exec(compile(part.code, str(part), "exec"), names)
 
 
-@pytest.mark.parametrize("block", marked([b for b in RUN if b.language == "bash"]))
+@pytest.mark.parametrize("block", [b for b in RUN if b.language == "bash"], ids=str)
 def test_bash_blocks_run(block: Block) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert {words[0] for words in block.commands} == {"eureka-audio"}, "mark it: shown, not run"
