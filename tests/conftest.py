@@ -16,6 +16,7 @@ RECORDINGS_BESIDE = REPOSITORY.parent / "shared" / "data"
 def pytest_configure() -> None:
     """Before any test module is imported: stay offline, and find the recordings."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums of several threads differ in the last bit
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if "EUREKA_AUDIO_DATA" not in os.environ and RECORDINGS_BESIDE.is_dir():
         os.environ["EUREKA_AUDIO_DATA"] = str(RECORDINGS_BESIDE)

@@ -22,7 +22,7 @@ from eureka_audio.training.encoder_pretraining import (
     tag_vocabulary,
 )
 from eureka_audio.training.local_start import start_local
-from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources
+from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources, stage_seed
 from eureka_audio.training.trainer import train
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordin
         previous = newest(run / phases[phases.index(name) - 1])
         load_part(previous, "encoder.", model.encoder)
         load_part(previous, "ctc_head.", model.ctc_head)
-    plan = plan_mixture(recipe.seed, sources, stage.mixture.model_dump())
+    plan = plan_mixture(stage_seed(recipe, name), sources, stage.mixture.model_dump())
     num_mel_bins = model.encoder.config.num_mel_bins
     collate = PretrainingCollator(sources, tags, num_mel_bins, stage.augment)
     plain = PretrainingCollator(held_out, tags, num_mel_bins, None)

@@ -4,6 +4,7 @@ Source: paper sections 4 and 5.2 give the stages and the ratios of tasks; what i
 them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts from.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -150,6 +151,11 @@ class Recipe(Config):
         if twice:
             raise ValueError(f"expected every stage to have a name of its own, got {twice} again")
         return self
+
+
+def stage_seed(recipe: Recipe, name: str) -> int:
+    """The seed of one stage's batches: no stage hears again what the one before it heard first."""
+    return int.from_bytes(hashlib.sha256(f"{recipe.seed} {name}".encode()).digest()[:4])
 
 
 def open_sources(

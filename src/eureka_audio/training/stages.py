@@ -43,7 +43,7 @@ from eureka_audio.text.tokenizer import (
 from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights, newest
 from eureka_audio.training.encoder_stage import plan_mixture, run_encoder_stage
 from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
-from eureka_audio.training.recipe import MultimodalStage, Recipe, open_sources
+from eureka_audio.training.recipe import MultimodalStage, Recipe, open_sources, stage_seed
 from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_text
 from eureka_audio.training.trainer import train
 
@@ -210,7 +210,7 @@ def run_multimodal_stage(space: Workspace, name: str) -> None:
     if not list_checkpoints(space.run / name):
         load_previous(space, name, wrapped)
     sources = space.sources(set(stage.mixture.weights))
-    plan = plan_mixture(space.recipe.seed, sources, stage.mixture.model_dump())
+    plan = plan_mixture(stage_seed(space.recipe, name), sources, stage.mixture.model_dump())
     collate = MultimodalCollator(
         sources, space.processor, stage.tasks, stage.augment, space.lines, stage.text_share
     )
@@ -253,4 +253,6 @@ def export(space: Workspace) -> None:
     last = list(space.recipe.stages)[-1]
     model = EurekaAudioForConditionalGeneration(space.config())
     load_weights(newest(space.run / last), MultimodalModel(model, ()))
+    longest = space.recipe.stages[last].mixture.max_clip_seconds
+    model.generation_config.max_chunk_seconds = longest  # as long as it has learnt to hear
     save_model(model.to(torch.bfloat16), space.run / "model", space.processor)
