@@ -8,13 +8,21 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal, overload
 
 
+@overload
+def atomic_write(
+    path: str | Path, *, binary: Literal[False] = ...
+) -> AbstractContextManager[IO[str]]: ...
+@overload
+def atomic_write(
+    path: str | Path, *, binary: Literal[True]
+) -> AbstractContextManager[IO[bytes]]: ...
 @contextmanager
-def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[bytes] | IO[str]]:
+def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     r"""Open a temporary file that becomes ``path`` when the block ends well, else vanishes.
 
     The folder is made when it is missing. Text is UTF-8 with ``\n`` line ends.

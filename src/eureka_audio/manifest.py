@@ -7,7 +7,7 @@ never meets half a manifest.
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -60,7 +60,7 @@ def write_manifest(path: str | Path, records: Iterable[Record]) -> int:
     count = 0
     with atomic_write(path) as stream:
         for record in records:
-            print(record.model_dump_json(exclude_defaults=True), file=cast("IO[str]", stream))
+            print(record.model_dump_json(exclude_defaults=True), file=stream)
             count += 1
     return count
 

@@ -90,7 +90,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     }
     for name, text in texts.items():
         with atomic_write(out / name) as stream:
-            stream.write(text)  # type: ignore[call-overload]
+            stream.write(text)
     return out / "report.html"
 
 

@@ -127,7 +127,7 @@ def score_run(folder: str | Path, *, seed: int = 0) -> dict[str, Any]:
     identity = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
     summary = {"run": identity, "parts": parts}
     with atomic_write(folder / SUMMARY) as stream:
-        stream.write(json.dumps(summary, indent=1) + "\n")  # type: ignore[call-overload]
+        stream.write(json.dumps(summary, indent=1) + "\n")
     return summary
 
 

@@ -133,7 +133,7 @@ def _claim(path: Path, identity: RunIdentity) -> None:
     mine = asdict(identity)
     if not path.exists():
         with atomic_write(path) as stream:
-            stream.write(json.dumps(mine, indent=1) + "\n")  # type: ignore[call-overload]
+            stream.write(json.dumps(mine, indent=1) + "\n")
         return
     theirs = json.loads(path.read_text(encoding="utf-8"))
     changed = [name for name in mine if theirs.get(name) != mine[name]]
@@ -290,4 +290,4 @@ def _write_predictions(
     for benchmark, listed in rows.items():
         with atomic_write(folder / benchmark / PREDICTIONS) as stream:
             for row in listed:
-                stream.write(json.dumps(row, ensure_ascii=False) + "\n")  # type: ignore[call-overload]
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -104,7 +104,7 @@ def score_file(
         for row in source:
             accounts.items += 1
             result, part = _score_row(scorer, row, accounts)
-            stream.write(json.dumps(result) + "\n")  # type: ignore[call-overload]
+            stream.write(json.dumps(result) + "\n")
             if part is not None:
                 total.add(part)
                 for name in benchmark.groups:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
         ConfigError: `only` names no stage of the recipe.
     """
     with atomic_write(space.run / "recipe.yaml") as file:
-        cast("IO[str]", file).write(dump_config(space.recipe))
+        file.write(dump_config(space.recipe))
     names = stage_names(space.recipe)
     if only is not None and only not in names:
         raise ConfigError(f"expected a stage of the recipe ({', '.join(names)}), got {only!r}")
@@ -158,7 +158,7 @@ def run_tokenizer_stage(space: Workspace) -> None:
     lines += list(corpus_sentences(space))
     order = rng.permutation(len(lines))
     with atomic_write(space.run / "text.txt") as file:
-        cast("IO[str]", file).writelines(lines[i].replace("\n", " ") + "\n" for i in order)
+        file.writelines(lines[i].replace("\n", " ") + "\n" for i in order)
     tokenizer = train_tokenizer(lines, recipe.text.vocab_size)
     num_mel_bins = preset(recipe.model.preset, **recipe.model.overrides).audio_config.num_mel_bins
     processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=num_mel_bins), tokenizer)

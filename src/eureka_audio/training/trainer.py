@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
@@ -144,9 +144,7 @@ class RunLog:
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             with atomic_write(path) as file:
-                cast("IO[str]", file).writelines(
-                    line for line in lines if _logged_step(line) <= first_step
-                )
+                file.writelines(line for line in lines if _logged_step(line) <= first_step)
 
     def add(self, step: int, metrics: Mapping[str, float | Tensor]) -> bool:
         """Take in one step's figures; True when a line was written."""
