@@ -20,6 +20,22 @@ NOTES = ["C", "D", "G", "A"]
         *["The answer is B", "The answer is B.", "Answer: (B)", "Option B.", "**B.** a woman"],
         *["答案：B", "答案是B。", "选B", "A is wrong. The correct answer is B."],
         "It is not A.\nAnswer: B\nBecause it is.",
+        *[
+            "I choose B",
+            "I would pick B.",
+            "The answer is b.",
+            "option b",
+            "我选择B",
+            "Ｂ",
+            "（Ｂ）",
+        ],
+        *["B is correct", "B is the best answer, since she speaks", "B是正确的", "\\boxed{B}"],
+        *[
+            "Answer: \\boxed{\\text{B}}",
+            "<answer>B</answer>",
+            "\\( \\text{B} \\)",
+            "The best choice would be (B).",
+        ],
     ],
 )
 def test_a_stated_letter_becomes_its_option(reply: str) -> None:
@@ -31,6 +47,16 @@ def test_a_stated_letter_becomes_its_option(reply: str) -> None:
     [
         *["Woman", "a woman speaks", "A woman", "I hear a child", "", "E", "(F)", "Both", "be"],
         *["The answer is a woman", "Answer: Because it is loud", "option", "I think so", "A or B"],
+        *[
+            "A, B",
+            "(A) or (B)",
+            "Answer: A, B",
+            "The answer is A and B.",
+            "A、B",
+            "答案是A或B",
+            "B/C",
+        ],
+        *["B because", "So both (B) and (C)", "I pick a man", "a is what I hear"],
     ],
 )
 def test_any_other_reply_is_left_alone(reply: str) -> None:
@@ -41,6 +67,8 @@ def test_a_letter_that_is_an_option_stays_that_option() -> None:
     assert map_letter("A", NOTES) == "A"
     assert map_letter("Answer: A", NOTES) == "Answer: A"
     assert map_letter("B", NOTES) == "D"
+    assert map_letter("Answer: a.", ["said", "a"]) == "Answer: a."
+    assert map_letter("Answer: A.", ["said", "a"]) == "said"
     assert map_letter("Answer: B:maj7/1", ["A#:7/1", "B:maj7/1"]) == "Answer: B:maj7/1"
 
 
