@@ -1,20 +1,26 @@
-"""What a test may count on: no network; real recordings only where present.
+"""What a test may count on: no network; no haste; real recordings only where present.
 
 A test that needs the recordings asks for the fixture `recordings_pack` or is marked `shared_data`;
-where they are absent it is skipped and says so.
+where they are absent it is skipped and says so. No outcome may hang on the speed of the machine.
 """
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECORDINGS_BESIDE = REPOSITORY.parent / "shared" / "data"
 
 
 def pytest_configure() -> None:
-    """Before any test module is imported: stay offline, and find the recordings."""
+    """Before any test module is imported: stay offline, take time, and find the recordings."""
+    # Both judge by the clock, and a machine may be busy.
+    settings.register_profile(
+        "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("unhurried")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums of several threads differ in the last bit
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

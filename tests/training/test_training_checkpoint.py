@@ -1,19 +1,25 @@
 """Checkpoints: whole or absent, checked when read, never silently step 0."""
 
+import itertools
 import json
 import logging
 import multiprocessing
 import os
 import random
+import shutil
+import signal
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from eureka_audio.errors import CheckpointError
+from eureka_audio.training import checkpoint
 from eureka_audio.training.checkpoint import (
     DIGESTS,
     list_checkpoints,
@@ -294,43 +300,114 @@ def test_files_are_on_the_disk_before_the_folder_has_its_name(
     assert calls[renamed + 1 :] == [("fsync", tmp_path.name)]
 
 
-def save_for_ever(folder: Path, report: Connection) -> None:
-    """Resume, then step and save until killed, telling of each save once it is done."""
+# Where a save can be caught: its files half written, all of them written but the folder without its
+# name, the folder named but the name not yet on the disk, the oldest checkpoint half removed.
+UNFINISHED = (*FILES, "before the name")
+CAUGHT = (*UNFINISHED, "after the name", "while removing")
+
+
+def die_in_the_next_save(moment: str) -> None:
+    """Let this process kill itself, as if from outside, once it comes to a moment of `CAUGHT`."""
+    save_file, write_text, rename = checkpoint.save_file, Path.write_text, Path.rename
+    rmtree = shutil.rmtree
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_halfway(file: Path) -> None:
+        if file.name == moment:
+            os.truncate(file, file.stat().st_size // 2)
+            die()
+
+    def caught_save_file(tensors: dict[str, Tensor], file: Path) -> None:
+        save_file(tensors, file)
+        die_halfway(file)
+
+    def caught_write_text(self: Path, *arguments: Any, **settings: Any) -> int:
+        length = write_text(self, *arguments, **settings)
+        die_halfway(self)
+        return length
+
+    def caught_rename(self: Path, target: Path) -> Path:
+        if moment == "before the name":
+            die()
+        named = rename(self, target)
+        if moment == "after the name":
+            die()
+        return named
+
+    def caught_rmtree(path: Path) -> None:
+        if moment == "while removing":
+            (path / FILES[0]).unlink()
+            die()
+        rmtree(path)
+
+    checkpoint.save_file = caught_save_file
+    Path.write_text = caught_write_text
+    Path.rename = caught_rename
+    shutil.rmtree = caught_rmtree
+
+
+def save_for_ever(folder: Path, report: Connection, moment: str | None) -> None:
+    """Resume, then step and save until killed, telling of each save once it is done.
+
+    With a moment, the process is killed there in a save after the third.
+    """
     torch.set_num_threads(1)
     model, optimizers = make()
     number = resume_latest(folder, model, optimizers) or 0
     report.send(number)
-    while True:
+    for count in itertools.count(1):
+        if moment is not None and count == 4:
+            die_in_the_next_save(moment)
         step(model, optimizers)
         number += 1
         save_checkpoint(folder, number, model, optimizers, 2)
         report.send(number)
 
 
+def told(receiver: Connection) -> Iterator[int]:
+    """What a process reports, until it is dead."""
+    while True:
+        try:
+            yield receiver.recv()
+        except EOFError:
+            return
+
+
 def test_a_run_killed_at_any_moment_goes_on_from_a_whole_checkpoint(tmp_path: Path) -> None:
-    """SIGKILL at random moments of a process that does nothing but resume, save and rotate."""
-    rng, acknowledged, num_unfinished = random.Random(0), 0, 0
+    """A process that does nothing but resume, save and rotate is killed again and again.
+
+    At each moment of `CAUGHT` it dies by its own hand, so that every one is met on any machine; in
+    between, at `NUM_KILLS` random moments, it is killed from here.
+    """
+    rng, acknowledged = random.Random(0), 0
+    moments: list[str | None] = [*CAUGHT, *[None] * NUM_KILLS]
+    rng.shuffle(moments)
+    step(*make())  # what torch imports at a first step, no child needs to
     context = multiprocessing.get_context("fork")
-    for number in range(NUM_KILLS):
+    for moment in moments:
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=save_for_ever, args=(tmp_path, sender), daemon=True)
+        left = set(tmp_path.glob(".checkpoint-*"))
+        process = context.Process(
+            target=save_for_ever, args=(tmp_path, sender, moment), daemon=True
+        )
         process.start()
         sender.close()
-        assert receiver.poll(60), f"start {number} did not resume"
-        assert receiver.recv() >= acknowledged  # nothing that was reported saved is lost
-        time.sleep(rng.uniform(0.0, 0.2))
-        process.kill()
+        reports = told(receiver)
+        assert next(reports) >= acknowledged  # nothing that was reported saved is lost
+        assert not left & set(tmp_path.glob(".checkpoint-*"))  # and what was half done is gone
+        if moment is None:
+            time.sleep(rng.uniform(0.0, 0.2))
+            process.kill()
+        acknowledged = max([acknowledged, *reports])
         process.join()
-        while receiver.poll():
-            try:
-                acknowledged = receiver.recv()
-            except EOFError:
-                break
-        num_unfinished += len(list(tmp_path.glob(".checkpoint-*")))
-    assert acknowledged > 0
-    assert num_unfinished > 0  # some kills did hit a save
+        assert process.exitcode == -signal.SIGKILL
+        if moment is not None:
+            unfinished = set(tmp_path.glob(".checkpoint-*"))
+            assert len(unfinished) == (moment in UNFINISHED), moment
     model, optimizers = make()
     found = resume_latest(tmp_path, model, optimizers)
     assert found is not None
-    assert found >= acknowledged
+    assert found >= acknowledged >= 3 * len(CAUGHT)
     assert json.loads((newest(tmp_path) / "state.json").read_text())["step"] == found

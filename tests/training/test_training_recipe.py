@@ -3,8 +3,10 @@
 import argparse
 import json
 import multiprocessing
-import time
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from eureka_audio.data.synthesis import corpora
 from eureka_audio.errors import CheckpointError, ConfigError, ManifestError
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
-from eureka_audio.training import stages
+from eureka_audio.training import stages, trainer
 from eureka_audio.training.checkpoint import newest
 from eureka_audio.training.recipe import Recipe, SourceConfig
 from eureka_audio.training.stages import Workspace, run_recipe, run_stage, stage_names
@@ -134,8 +136,26 @@ def test_finished_stages_are_passed_over(done: Workspace, monkeypatch: pytest.Mo
     assert written() == before
 
 
-def run_in_child(folder: Path) -> None:
+def run_until(folder: Path, file: Path) -> None:
+    """Run the recipe; die, as if killed from outside, once a step or a save finds `file` there."""
     torch.set_num_threads(1)
+    step, save = trainer.train_step, trainer.save_checkpoint
+
+    def die_if_there() -> None:
+        if file.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched_step(*arguments: Any, **settings: Any) -> Any:
+        result = step(*arguments, **settings)
+        die_if_there()
+        return result
+
+    def watched_save(*arguments: Any, **settings: Any) -> Path:
+        path = save(*arguments, **settings)
+        die_if_there()
+        return path
+
+    trainer.train_step, trainer.save_checkpoint = watched_step, watched_save
     run_recipe(workspace(folder))
 
 
@@ -145,16 +165,13 @@ def test_a_recipe_killed_in_the_middle_ends_as_if_it_had_not(
     context = multiprocessing.get_context("fork")
     (tmp_path / "data").symlink_to(done.data)
     for target in ("short/checkpoint-00000002", "decoder/checkpoint-00000002", "stage2/log.jsonl"):
-        process = context.Process(target=run_in_child, args=(tmp_path,))
+        process = context.Process(target=run_until, args=(tmp_path, tmp_path / "run" / target))
         process.start()
-        give_up = time.monotonic() + 60
-        while process.is_alive() and not (tmp_path / "run" / target).exists():
-            assert time.monotonic() < give_up
-            time.sleep(0.002)
-        process.kill()
         process.join()
-    run_in_child(tmp_path)
+        assert process.exitcode == -signal.SIGKILL
+        assert not (tmp_path / "run" / target).parent.joinpath("checkpoint-00000004").exists()
     again = workspace(tmp_path)
+    run_recipe(again)
     for stage in STAGES:
         assert same(model_tensors(done, stage), model_tensors(again, stage)), stage
         logs = []
