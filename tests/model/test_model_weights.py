@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from tiny_eureka import make_batch, three_rows, tiny_model
 
 import eureka_audio.model
+from eureka_audio.checksums import CHECKSUMS_NAME, write_checksums
 from eureka_audio.errors import CheckpointError
-from eureka_audio.model.integrity import CHECKSUMS_NAME, write_checksums
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint, tensor_shapes
 
 

@@ -1,19 +1,18 @@
 """Is a folder what it was, and harmless to read?
 
-`checksums.json` holds the SHA-256 of every file, because safetensors itself notices no flipped bit.
-Files that could carry code (pickles, Python) and settings that would load some (`auto_map`,
-`trust_remote_code`) are refused, not skipped.
+Its `checksums.json` is compared where there is one (`eureka_audio.checksums`). Files that could
+carry code (pickles, Python) and settings that would load some (`auto_map`, `trust_remote_code`) are
+refused, not skipped.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from eureka_audio.checksums import CHECKSUMS_NAME, file_names, verify_checksums
 from eureka_audio.errors import CheckpointError
 
-CHECKSUMS_NAME = "checksums.json"
 MAX_JSON_BYTES = 64 * 2**20  # tokenizer.json of a large vocabulary takes about 11 MiB
 CODE_SUFFIXES = {
     ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".h5", ".py", ".pyc", ".so",
@@ -21,15 +20,10 @@ CODE_SUFFIXES = {
 CODE_SETTINGS = {"auto_map", "trust_remote_code", "custom_pipelines"}
 
 
-def write_checksums(folder: str | Path) -> None:
-    """Write `checksums.json`, the SHA-256 of every file below a folder."""
-    root = Path(folder)
-    sums = {name: _sha256(root / name) for name in _file_names(root) if name != CHECKSUMS_NAME}
-    (root / CHECKSUMS_NAME).write_text(json.dumps({"sha256": sums}, indent=2) + "\n", "utf-8")
-
-
 def verify_checkpoint(path: str | Path) -> None:
     """Compare a folder with its checksums, if it has any, and refuse whatever could run code.
+
+    A file that would steer loading and that nobody recorded is refused too.
 
     Raises:
         CheckpointError: the first file found wrong is named.
@@ -40,32 +34,14 @@ def verify_checkpoint(path: str | Path) -> None:
         raise CheckpointError(
             f"{folder}: expected the folder of a checkpoint, got {found}; check the path"
         )
-    names = _file_names(folder)
+    names = file_names(folder)
     for name in names:
         _refuse_code(folder / name)
-    if CHECKSUMS_NAME in names:
-        _verify_checksums(folder, names)
-
-
-def _verify_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Compare every file with its recorded SHA-256; a file that nobody recorded is refused too."""
-    file = folder / CHECKSUMS_NAME
-    sums = read_json(file).get("sha256")
-    if not isinstance(sums, dict):
-        raise CheckpointError(f"{file}: expected a table of sha256 sums, got none; fetch it again")
-    for name, expected in sums.items():
-        if name not in names:
-            raise CheckpointError(
-                f"{folder / name}: expected this file, as {CHECKSUMS_NAME} lists it, got nothing; "
-                "fetch the checkpoint again"
-            )
-        if _sha256(folder / name) != expected:
-            raise CheckpointError(
-                f"{folder / name}: expected the SHA-256 recorded in {CHECKSUMS_NAME}, got another; "
-                "the file is damaged or was changed, fetch it again"
-            )
+    if CHECKSUMS_NAME not in names:
+        return
+    recorded = verify_checksums(folder)
     for name in names:
-        if name not in sums and name != CHECKSUMS_NAME and _is_read_by_loaders(name):
+        if name not in recorded and name != CHECKSUMS_NAME and _is_read_by_loaders(name):
             raise CheckpointError(
                 f"{folder / name}: expected only files listed in {CHECKSUMS_NAME}, got this one "
                 "besides; remove it"
@@ -114,12 +90,6 @@ def _code_settings(value: Any) -> Iterator[str]:
             yield from _code_settings(item)
 
 
-def _file_names(folder: Path) -> list[str]:
-    """Names of all files below a folder, relative to it, in order."""
-    files = (file for file in folder.rglob("*") if file.is_file() or file.is_symlink())
-    return sorted(file.relative_to(folder).as_posix() for file in files)
-
-
 def read_json(file: Path) -> dict[str, Any]:
     if file_size(file) > MAX_JSON_BYTES:
         raise CheckpointError(
@@ -144,8 +114,3 @@ def file_size(file: Path) -> int:
         raise CheckpointError(
             f"{file}: expected a file, got {error.strerror}; the checkpoint is incomplete"
         ) from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

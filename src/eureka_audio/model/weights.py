@@ -17,6 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 
+from eureka_audio.checksums import write_checksums
 from eureka_audio.durable import atomic_folder
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.model.configuration import EurekaAudioConfig
@@ -25,7 +26,6 @@ from eureka_audio.model.integrity import (
     parse_json,
     read_json,
     verify_checkpoint,
-    write_checksums,
 )
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 

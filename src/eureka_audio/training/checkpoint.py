@@ -1,11 +1,10 @@
 """Checkpoints of a training run: complete or absent, checked when read, safetensors and JSON only.
 
 A checkpoint is a folder that appears under its final name only when all of it is on the disk. Its
-`SHA256SUMS.json` names the digest of every file; a damaged checkpoint is reported and the one
+`SHA256SUMS.json` holds the checksum of every file; a damaged checkpoint is reported and the one
 before it is used.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from eureka_audio.checksums import verify_checksums, write_checksums
 from eureka_audio.durable import atomic_folder
 from eureka_audio.errors import CheckpointError
 
@@ -51,8 +51,7 @@ def save_checkpoint(
                     tensors[f"{number}.{parameter}.{name}"] = torch.as_tensor(value).contiguous()
         save_file(tensors, temporary / "optimizer.safetensors")
         (temporary / "state.json").write_text(json.dumps({"step": step, "groups": groups}))
-        digests = {file.name: _digest(file) for file in sorted(temporary.iterdir())}
-        (temporary / DIGESTS).write_text(json.dumps(digests, indent=1))
+        write_checksums(temporary, DIGESTS)
     # One of a later step is what a fall-back has passed over: it must not push out a sound one.
     for old in [path for path in list_checkpoints(folder) if path <= target][:-keep]:
         shutil.rmtree(old)
@@ -106,23 +105,15 @@ def resume_latest(
 
 
 def verify(path: Path) -> None:
-    """Compare every file of a checkpoint with its digest.
+    """Compare every file of a checkpoint with its checksum.
 
     Raises:
         CheckpointError: naming the first file that is missing or differs.
     """
-    try:
-        digests = dict(json.loads((path / DIGESTS).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path / DIGESTS} cannot be read: {error}") from error
-    for name in FILES - set(digests):
-        raise CheckpointError(f"{path / DIGESTS} is damaged: it does not name {name}")
-    for name, expected in digests.items():
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing")
-        if _digest(file) != expected:
-            raise CheckpointError(f"{file} is damaged: its SHA-256 is not the one in {DIGESTS}")
+    for name in sorted(FILES - verify_checksums(path, DIGESTS)):
+        raise CheckpointError(
+            f"{path / DIGESTS}: expected a table that lists {name}, got one without; it is damaged"
+        )
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -197,8 +188,3 @@ def _unique_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if seen.setdefault(tensor.data_ptr(), name) == name or tensor.numel() == 0:
             unique[name] = tensor.contiguous()
     return unique
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
