@@ -40,7 +40,7 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
     """Load the model, answer every file, print the answers; returns the exit code."""
     from eureka_audio.inference.assistant import EurekaAudio
 
-    _quieten()
+    quieten()
     try:
         model = EurekaAudio.from_pretrained(args.model, device=args.device)
     except CheckpointError as error:
@@ -89,7 +89,7 @@ def _naming(path: str, message: str) -> str:
     return message if path in message else f"{path}: {message}"
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Leave stderr to our own messages: no bars while weights load."""
     from transformers.utils import logging
 

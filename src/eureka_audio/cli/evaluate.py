@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from eureka_audio.cli import evaluation_contamination, evaluation_run
+from eureka_audio.cli import evaluation_contamination, evaluation_run, evaluation_throughput
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.evaluation.benchmarks import BENCHMARKS, benchmark_named
 from eureka_audio.evaluation.scoring import score_file
@@ -27,6 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     evaluation_run.add_run(actions)
     evaluation_run.add_report(actions)
     evaluation_contamination.add_contamination(actions)
+    evaluation_throughput.add_throughput(actions)
     score = actions.add_parser(
         "score",
         help="score a file of predictions",

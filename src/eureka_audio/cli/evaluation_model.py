@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from eureka_audio.cli.arguments import quieten
 from eureka_audio.errors import ConfigError
 from eureka_audio.protocols import AudioLanguageModel
 
@@ -63,6 +64,7 @@ def chosen_model(args: argparse.Namespace) -> NamedModel:
     from eureka_audio.inference.assistant import EurekaAudio
     from eureka_audio.inference.loading import find_checkpoint
 
+    quieten()
     folder = find_checkpoint(args.model)
     model = EurekaAudio.from_pretrained(folder, device=args.device)
     return NamedModel(model, args.model, folder_fingerprint(folder))

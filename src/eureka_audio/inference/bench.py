@@ -1,30 +1,29 @@
 """How fast one conversation is decoded on the CPU, against transformers; what hearing costs.
 
+`measure` is what `eureka-audio bench` runs. Its parts work on any device and for any batch;
+`benchmarks/gpu_suite.py` is made of them.
+
 Decoding reads every weight of the language model once for each token, so tokens per second times
 bytes of weights is the speed of memory that is reached; the ceiling is what the machine has. Speed
 does not depend on what the weights are, so they are random.
 """
 
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 from transformers.initialization import no_init_weights
 
-import eureka_audio
 from eureka_audio.audio import clock
 from eureka_audio.errors import ConfigError
 from eureka_audio.inference.engine import Decoding
+from eureka_audio.inference.hardware import fingerprint
 from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 
 NUM_PROMPT_TOKENS = 16
@@ -50,36 +49,29 @@ def measure(name: str, *, num_tokens: int, num_threads: int | None = None) -> di
         )
     with _threads(num_threads), torch.inference_mode():
         model = random_model(name)
-        weight_bytes = _bytes_read_per_token(model)
+        weight_bytes = bytes_read_per_token(model)
         prompt = torch.arange(NUM_PROMPT_TOKENS)[None]
-        plain = _seconds_per_token(_transformers_times(model, prompt, num_tokens))
-        ours = _seconds_per_token(_our_times(model, prompt, num_tokens))
+        plain = seconds_per_step(transformers_times(model, prompt, num_tokens))
+        ours = seconds_per_step(our_times(model, prompt, num_tokens))
         short, long = (
             _hearing_seconds(model, seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS)
         )
-        num_threads = torch.get_num_threads()
+        machine = fingerprint()
     return {
         "benchmark": "cpu_decode",
         "preset": name,
         "dtype": "bfloat16",
         "num_tokens": num_tokens,
         "weight_gb": round(weight_bytes / 1e9, 3),
-        "ours": _speed(ours, weight_bytes),
-        "transformers": _speed(plain, weight_bytes),
+        "ours": speed(ours, weight_bytes),
+        "transformers": speed(plain, weight_bytes),
         "speed_up": round(plain / ours, 2),
         "encoder": {
             f"seconds_of_{SHORT_SECONDS}s_clip": round(short, 4),
             f"seconds_of_{LONG_SECONDS}s_clip": round(long, 4),
             "ratio": round(short / long, 4),
         },
-        "hardware": {"cpu": _cpu_name(), "num_threads": num_threads},
-        "versions": {
-            "eureka_audio": eureka_audio.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
-        "commit": _commit(),
+        **machine,
     }
 
 
@@ -125,8 +117,10 @@ def random_model(name: str) -> EurekaAudioForConditionalGeneration:
     return model.eval()
 
 
-def _bytes_read_per_token(model: EurekaAudioForConditionalGeneration) -> int:
-    """All weights of the language model, save an embedding of which one row is read."""
+def bytes_read_per_token(model: EurekaAudioForConditionalGeneration) -> int:
+    """Bytes of weights that a step of decoding reads.
+
+    All weights of the language model, save an embedding of which one row is read."""
     language_model = model.language_model
     embedding, head = language_model.get_input_embeddings(), language_model.lm_head
     looked_up = None if embedding.weight is head.weight else embedding.weight
@@ -137,23 +131,26 @@ def _bytes_read_per_token(model: EurekaAudioForConditionalGeneration) -> int:
     )
 
 
-def _our_times(
+def our_times(
     model: EurekaAudioForConditionalGeneration, prompt: Tensor, num_tokens: int
 ) -> list[float]:
-    """When each token was there, decoded by our engine."""
+    """When each token of a batch `(B, T)` was there, decoded as our engine does it.
+
+    The engine looks at every token, so that a GPU has finished it when the clock is read.
+    """
     times = []
     decoding = Decoding.start(model, prompt, torch.ones_like(prompt))
     for _ in range(num_tokens):
-        tokens_B1 = decoding.logits_BV.argmax(dim=-1)[:, None]
+        tokens = decoding.logits_BV.argmax(dim=-1).tolist()
         times.append(time.perf_counter())
-        decoding.extend(tokens_B1)
+        decoding.extend(torch.tensor(tokens, device=prompt.device)[:, None])
     return times
 
 
-def _transformers_times(
+def transformers_times(
     model: EurekaAudioForConditionalGeneration, prompt: Tensor, num_tokens: int
 ) -> list[float]:
-    """When each token was there, decoded by `generate` as a user would call it."""
+    """When each token of a batch `(B, T)` was there, decoded by `generate` as a user calls it."""
     streamer = _Times()
     model.generate(
         prompt,
@@ -180,7 +177,7 @@ class _Times(BaseStreamer):
         pass
 
 
-def _seconds_per_token(times: list[float]) -> float:
+def seconds_per_step(times: list[float]) -> float:
     """The median time between two tokens, past the first ones."""
     return median(later - earlier for earlier, later in pairwise(times[NUM_WARM_UP:]))
 
@@ -197,10 +194,11 @@ def _hearing_seconds(model: EurekaAudioForConditionalGeneration, seconds: int) -
     return min(runs)
 
 
-def _speed(seconds_per_token: float, weight_bytes: int) -> dict[str, float]:
+def speed(seconds: float, weight_bytes: int, batch_size: int = 1) -> dict[str, float]:
+    """What a step of so many seconds amounts to, when it adds a token to each row of a batch."""
     return {
-        "tokens_per_second": round(1 / seconds_per_token, 3),
-        "gb_per_second": round(weight_bytes / seconds_per_token / 1e9, 2),
+        "tokens_per_second": round(batch_size / seconds, 3),
+        "gb_per_second": round(weight_bytes / seconds / 1e9, 2),
     }
 
 
@@ -213,28 +211,3 @@ def _threads(num_threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _cpu_name() -> str:
-    """What the processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _commit() -> str | None:
-    """The commit of the checkout this runs from; `None` when it is installed otherwise."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
