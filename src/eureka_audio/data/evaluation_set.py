@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from eureka_audio.data.recordings import recordings
-from eureka_audio.data.synthesis.captions import BACKGROUNDS, CLAUSES
+from eureka_audio.data.synthesis.captions import caption_phrases
 from eureka_audio.data.tasks.evaluation import evaluation_items
 from eureka_audio.evaluation.trials import Trial
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
 from eureka_audio.text.chat import CAPTION_PROMPT, CHOICES_PROMPT, TRANSCRIBE_SYSTEM_PROMPT
 
-SPEAKERS = ("man", "woman", "boy", "girl", "child", "someone")
 SCENES = "scenes"
 OWN_SPEECH, OWN_QUESTIONS, OWN_CAPTIONS = "eureka_speech", "eureka_questions", "eureka_captions"
 
@@ -90,17 +89,6 @@ def _caption_trial(clip: AudioClip, phrases: Mapping[str, Sequence[str]]) -> Tri
         "phrases": phrases,
     }
     return Trial(OWN_CAPTIONS, clip.id, CAPTION_PROMPT, "", Path(clip.path), fields)
-
-
-def caption_phrases(label: str) -> list[str]:
-    """The words by which a caption names an event."""
-    found = [
-        CLAUSES.get(label, f"{label} plays"),
-        f"with {BACKGROUNDS.get(label, label)} in the background",
-    ]
-    if label == "speech":
-        found += [f"{who} {does}" for who in SPEAKERS for does in ("says", "speaks")]
-    return found
 
 
 def dataset_of(clip: AudioClip) -> str:
