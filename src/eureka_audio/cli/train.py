@@ -32,11 +32,29 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="the pack of real recordings (default: EUREKA_AUDIO_DATA)",
     )
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone")
+    parser.add_argument(
+        "--evaluation-set",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="what training must not have met: packs (their test splits), manifests, or folders "
+        "with manifest.jsonl (default: the test splits of the run's own data)",
+    )
+    parser.add_argument(
+        "--overlap",
+        choices=("refuse", "report", "ignore"),
+        default="refuse",
+        help="when training clips are among the evaluation sets: refuse to train (default), report "
+        "it and go on, or do not look",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns the exit code."""
+    from eureka_audio.audio.decode import load_audio
+    from eureka_audio.cli.training_overlap import check_overlap, evaluation_clips, training_clips
     from eureka_audio.config import load_config
     from eureka_audio.errors import ConfigError
     from eureka_audio.training.recipe import Recipe
@@ -48,6 +66,18 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "expected --recordings or EUREKA_AUDIO_DATA: the folder of real recordings"
         )
+    recordings = Path(args.recordings)
     out = args.out or Path("runs") / recipe.name
-    run_recipe(Workspace(recipe, out, args.data, Path(args.recordings)), args.only)
+    if args.overlap == "ignore":
+        if args.evaluation_set:
+            raise ConfigError("--evaluation-set has no effect with --overlap ignore; drop one")
+    else:
+        check_overlap(
+            training_clips(recipe, args.data, recordings),
+            evaluation_clips(args.evaluation_set, args.data, recordings),
+            out,
+            lambda path: load_audio(path).waveform,
+            args.overlap,
+        )
+    run_recipe(Workspace(recipe, out, args.data, recordings), args.only)
     return 0
