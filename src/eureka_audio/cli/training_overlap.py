@@ -39,8 +39,9 @@ def training_clips(recipe: Recipe, data: Path, recordings: Path) -> list[AudioCl
 
     A source whose folder is not there yet is passed over: the stage that needs it will say so.
     """
-    mixtures = [*recipe.encoders.values(), *recipe.stages.values()]
-    names = {name for stage in mixtures for name in stage.mixture.weights}
+    mixtures = [stage.mixture for stage in recipe.encoders.values()]
+    mixtures += [stage.mixture for stage in recipe.stages.values()]
+    names = {name for mixture in mixtures for name in mixture.weights}
     clips: dict[str, AudioClip] = {}
     for name in sorted(names & recipe.sources.keys()):
         try:
