@@ -50,6 +50,21 @@ class AudioLanguageModel(Protocol):
 
 
 @runtime_checkable
+class ChoosingModel(Protocol):
+    """A model that can say how probable each given answer is, beside answering freely."""
+
+    def choose(
+        self, conversations: Sequence[Conversation], choices: Sequence[Sequence[str]]
+    ) -> list[Reply | EurekaAudioError]:
+        """Pick the most probable of the choices of each conversation, in order.
+
+        The text of a reply is one of them and its `scores` hold the probability of each; an error
+        stands in the place of one that failed.
+        """
+        ...
+
+
+@runtime_checkable
 class TextLanguageModel(Protocol):
     """A model that reads and answers: conversations it is given hold text only."""
 

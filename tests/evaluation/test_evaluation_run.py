@@ -16,6 +16,8 @@ from eureka_audio.errors import AudioFormatError, EurekaAudioError, EvaluationEr
 from eureka_audio.evaluation.report import paper_tables, tables_with_ours, write_report
 from eureka_audio.evaluation.report_page import page
 from eureka_audio.evaluation.results import parts_of, read_summary, score_run
+from eureka_audio.protocols import Reply
+from eureka_audio.records import Conversation
 
 SCRIPT = "<script>alert('reply')</script><!--"
 
@@ -216,3 +218,34 @@ def test_a_manifest_of_ones_own_has_speech_and_questions(tmp_path: Path) -> None
     parts = {part["name"]: part for part in read_summary(out)["parts"]}
     assert set(parts) == {"eureka_questions", "eureka_speech"}
     assert parts["eureka_speech"]["rules"]["whisper"]["value"] == 1.0
+
+
+class Chooser(Pupil):
+    """Finds the first option most probable."""
+
+    def choose(
+        self, conversations: Sequence[Conversation], choices: Sequence[Sequence[str]]
+    ) -> list[Reply | EurekaAudioError]:
+        return [Reply(offer[0], scores={offer[0]: 0.75, offer[1]: 0.25}) for offer in choices]
+
+
+def chooser() -> Chooser:
+    return Chooser()
+
+
+def test_chosen_answers_are_marked_wherever_they_are_shown(
+    mmau: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(mmau, out, f"{__name__}:chooser", "--choose") == 0
+    assert "most probable option" in capsys.readouterr().out
+    (part,) = read_summary(out)["parts"]
+    official = part["rules"]["official"]
+    assert (official["value"], official["chosen"]) == (0.0, 4)
+    assert any("not comparable with" in note for note in official["notes"])
+    assert "most probable" in (out / "report.md").read_text()
+    page_text = (out / "report.html").read_text()
+    assert '"chosen": 4' in page_text
+    assert '"scores": {"man": 0.75, "woman": 0.25}' in page_text
+    assert run(mmau, tmp_path / "free", GOOD, "--choose") == 2
+    assert "a method choose" in capsys.readouterr().err

@@ -205,3 +205,61 @@ def test_four_kills_give_the_same_bytes_and_bill_nothing_twice(tmp_path: Path) -
     assert len(kept) == len(set(kept)) == 40
     # Only what was under way when the process died, at most one batch for each kill.
     assert len(asked.read_text().splitlines()) <= 40 + 4 * SMALL.batch_size
+
+
+class Chooser(ScriptedModel):
+    """Chooses the last option; the option "broken" breaks it."""
+
+    def choose(
+        self, conversations: Sequence[Conversation], choices: Sequence[Sequence[str]]
+    ) -> list[Reply | EurekaAudioError]:
+        self.offered = [*getattr(self, "offered", []), *choices]
+        shared = {"num_new_tokens": 1}
+        return [
+            AudioFormatError("not audio")
+            if "broken" in offer
+            else Reply(offer[-1], scores=dict.fromkeys(offer, 1 / len(offer)), **shared)
+            for offer in choices
+        ]
+
+
+def mixed() -> list[Trial]:
+    offers: list[list[object]] = [["a", "b"], [], ["c", "c"], ["x", "y", "x"], ["broken", "b"]]
+    return [
+        Trial("mmau", f"item-{n}", prompt=f"say {n}", fields={"choices": offer})
+        for n, offer in enumerate(offers)
+    ]
+
+
+def test_options_are_chosen_from_and_all_else_is_asked_freely(tmp_path: Path) -> None:
+    model = Chooser(lambda words: words.upper())
+    identity = RunIdentity("mmau", "scripted", "1", choose=True)
+    books = run_trials(model, mixed(), tmp_path, identity, SMALL)
+    rows = predictions(tmp_path)
+    assert [row["prediction"] for row in rows] == ["b", "SAY 1", "SAY 2", "y", None]
+    assert model.offered == [("a", "b"), ("x", "y"), ("broken", "b")]
+    assert rows[3]["choice_scores"] == {"x": 0.5, "y": 0.5}
+    assert ["choice_scores" in row for row in rows] == [True, False, False, True, False]
+    assert books.failed == {"AudioFormatError": 1}
+    again = Chooser(str)
+    assert run_trials(again, mixed(), tmp_path, identity, SMALL).asked == 0
+    assert predictions(tmp_path) == rows
+
+
+def test_free_and_chosen_replies_never_share_a_folder(tmp_path: Path) -> None:
+    chosen = RunIdentity("mmau", "scripted", "1", choose=True)
+    run_trials(Chooser(str), mixed(), tmp_path / "chosen", chosen, SMALL)
+    with pytest.raises(EvaluationError, match="its choose is True, not None"):
+        run_trials(Chooser(str), mixed(), tmp_path / "chosen", IDENTITY, SMALL)
+    run_trials(Chooser(str), mixed(), tmp_path / "free", IDENTITY, SMALL)
+    assert "choose" not in json.loads((tmp_path / "free" / "run.json").read_text())
+    with pytest.raises(EvaluationError, match="its choose is None, not True"):
+        run_trials(Chooser(str), mixed(), tmp_path / "free", chosen, SMALL)
+
+
+def test_choosing_needs_a_model_that_can_and_something_to_choose(tmp_path: Path) -> None:
+    chosen = RunIdentity("mmau", "scripted", "1", choose=True)
+    with pytest.raises(EvaluationError, match="a method choose"):
+        run_trials(ScriptedModel(str), mixed(), tmp_path, chosen, SMALL)
+    with pytest.raises(EvaluationError, match="questions with options"):
+        run_trials(Chooser(str), trials(), tmp_path, chosen, SMALL)

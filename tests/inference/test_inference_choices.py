@@ -14,6 +14,7 @@ from eureka_audio.inference.choices import (
     relative_probabilities,
     score_choices,
 )
+from eureka_audio.protocols import ChoosingModel
 from eureka_audio.text.chat import answered, question_request
 
 OFFERS = [["cat", "dog"], ["a", "the lazy dog jumps", "naïve"], ["brown fox", "<|im_end|>", "b c"]]
@@ -76,3 +77,19 @@ def test_choices_that_are_none_are_refused(choices: object) -> None:
 
 def test_probabilities_survive_very_small_numbers() -> None:
     assert relative_probabilities({"a": -5000.0, "b": -5000.0}) == {"a": 0.5, "b": 0.5}
+
+
+def test_it_meets_the_protocol_as_ask_would_answer() -> None:
+    assistant = tiny_assistant()
+    assert isinstance(assistant, ChoosingModel)
+    clips = [noise(1.0), noise(0.5, 1)]
+    asked = [
+        question_request(clip, "what?", offer)
+        for clip, offer in zip(clips, OFFERS[:2], strict=True)
+    ]
+    offers = [[*OFFERS[0], OFFERS[0][0]], OFFERS[1]]  # one option given twice
+    replies = assistant.choose(asked, offers)
+    assert replies == assistant.ask(clips, "what?", OFFERS[:2])
+    bad = assistant.choose([*asked, asked[0]], [["cat"], *offers[1:], OFFERS[0]])
+    assert isinstance(bad[0], MessageError)
+    assert [str(reply) for reply in bad[1:]] == [str(replies[1]), str(replies[0])]

@@ -38,6 +38,12 @@ def add_run(actions: Actions) -> None:
     run.add_argument(
         "--prompt", default="", help="in place of the benchmark's: with {question} and {choices}"
     )
+    run.add_argument(
+        "--choose",
+        action="store_true",
+        help="answer questions with options by the most probable option instead of freely, where "
+        "the model offers that (ours do); the report says so",
+    )
     run.set_defaults(act=_run)
     caption = actions.add_parser(
         "caption",
@@ -143,7 +149,9 @@ def _all_trials(args: argparse.Namespace, prompt: str) -> Iterator[Trial]:
 def _run(args: argparse.Namespace) -> int:
     trials = _trials(args, args.prompt)
     named = chosen_model(args)
-    identity = RunIdentity(args.benchmark, named.name, named.fingerprint, args.max_new_tokens)
+    identity = RunIdentity(
+        args.benchmark, named.name, named.fingerprint, args.max_new_tokens, args.choose
+    )
     with _Bar(len(trials)) as bar:
         books = run_trials(named.model, trials, args.out, identity, _options(args, bar))
     return _finish(args.out, books.failed.total())

@@ -177,6 +177,7 @@ def _rule(name: str, rule: Mapping[str, Any]) -> dict[str, Any]:
         "rule": name,
         "meaning": _RULES[name],
         "chance": rule.get("chance"),
+        "chosen": rule.get("chosen", 0),
         "value": rule["value"],
         "interval": rule["interval"],
         "items": rule["items"],

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from eureka_audio.evaluation.benchmarks import Kind
 from eureka_audio.evaluation.results import Part
+from eureka_audio.evaluation.runner import CHOICE_SCORES
 
 MAX_EMBEDDED_BYTES = 8 * 1024 * 1024
 _MIME = {
@@ -75,6 +76,7 @@ def browsed_items(part: Part, budget: AudioBudget, limit: int) -> list[dict[str,
                 "choices": row.get("choices"),
                 "answer": row.get("answer") or row.get("reference"),
                 "reply": row["prediction"],
+                "scores": row.get(CHOICE_SCORES),
                 "error": error.get("message", "no prediction"),
                 "verdicts": verdicts,
                 "state": _state(row, verdicts),

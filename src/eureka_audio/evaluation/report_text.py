@@ -31,8 +31,9 @@ def terminal(summaries: Sequence[Summary]) -> str:
 def _rows(summary: Summary) -> Iterable[tuple[str, ...]]:
     for part in summary["parts"]:
         for rule, scored in part["rules"].items():
+            how = ", most probable option" if scored.get("chosen") else ""
             yield (
-                f"{part['title']}, {part['metric']}",
+                f"{part['title']}, {part['metric']}{how}",
                 rule,
                 as_percent(scored["value"]),
                 interval_text(scored),

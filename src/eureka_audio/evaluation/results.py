@@ -13,7 +13,7 @@ from typing import Any
 from eureka_audio.durable import atomic_write
 from eureka_audio.errors import EvaluationError
 from eureka_audio.evaluation.benchmarks import Benchmark, benchmark_named
-from eureka_audio.evaluation.runner import IDENTITY, PREDICTIONS
+from eureka_audio.evaluation.runner import CHOICE_SCORES, IDENTITY, PREDICTIONS
 from eureka_audio.evaluation.scoring import score_file
 from eureka_audio.evaluation.statistics import (
     Comparison,
@@ -136,6 +136,12 @@ def _scored(part: Part, rule: str, seed: int) -> dict[str, Any]:
     out = part.folder / f"results.{rule}.jsonl"
     summary = score_file(part.benchmark, part.folder / PREDICTIONS, rule, out, seed=seed)
     summary["benchmark"] = part.name
+    if num_chosen := sum(CHOICE_SCORES in row for row in part.predictions()):
+        summary["chosen"] = num_chosen
+        summary["notes"].append(
+            f"{num_chosen:,} replies are the option the model finds most probable, not its own"
+            " words: such a score is not comparable with one of free replies"
+        )
     measured = part.measured(rule)
     summary["interval"] = _interval(part, measured, seed)
     if (chance := _chance(part.predictions())) is not None:

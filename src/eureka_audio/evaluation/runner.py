@@ -22,9 +22,11 @@ from eureka_audio.durable import atomic_write
 from eureka_audio.errors import EndpointError, EurekaAudioError, EvaluationError
 from eureka_audio.evaluation.ledger import Ledger, Row, open_ledger
 from eureka_audio.evaluation.trials import Trial, checked_trials
-from eureka_audio.protocols import AudioLanguageModel, Reply
+from eureka_audio.protocols import AudioLanguageModel, ChoosingModel, Reply
 
 LEDGER, IDENTITY, PREDICTIONS = "replies.jsonl", "run.json", "predictions.jsonl"
+CHOICE_SCORES = "choice_scores"  # in a prediction: how probable each option was
+_KEPT = ("prediction", "finish_reason", "num_new_tokens", CHOICE_SCORES)
 MAX_FAILED_BATCHES = 5  # in a row, every item of them: then the model is taken to be down
 
 
@@ -37,16 +39,19 @@ class RunIdentity:
         model: the model's name.
         fingerprint: of its weights, or where it is served.
         max_new_tokens: the longest reply; None leaves it to the model.
+        choose: questions with options are answered by the most probable option, not freely.
     """
 
     benchmark: str
     model: str
     fingerprint: str
     max_new_tokens: int | None = None
+    choose: bool = False
 
     def settings(self) -> dict[str, Any]:
         """What of it shapes a reply, for the key."""
-        return {"fingerprint": self.fingerprint, "max_new_tokens": self.max_new_tokens}
+        settings = {"fingerprint": self.fingerprint, "max_new_tokens": self.max_new_tokens}
+        return {**settings, "choose": True} if self.choose else settings
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ def run_trials(
 ) -> RunBooks:
     """Ask what has not been asked yet, then write the predictions.
 
+    With ``identity.choose``, a question with options goes to the model's method ``choose``.
+
     Args:
         model: whom to ask.
         trials: what to ask; several benchmarks may be mixed.
@@ -111,6 +118,8 @@ def run_trials(
     """
     folder, options = Path(folder), options or RunOptions()
     trials = checked_trials(trials)
+    if identity.choose:
+        _check_can_choose(model, trials)
     with open_ledger(folder / LEDGER) as ledger:
         _claim(folder / IDENTITY, identity)
         keys = [trial.key(identity.settings()) for trial in trials]
@@ -130,18 +139,18 @@ def _claim(path: Path, identity: RunIdentity) -> None:
     Raises:
         EvaluationError: it holds another run.
     """
-    mine = asdict(identity)
+    mine = {name: value for name, value in asdict(identity).items() if value is not False}
     if not path.exists():
         with atomic_write(path) as stream:
             stream.write(json.dumps(mine, indent=1) + "\n")
         return
     theirs = json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in mine if theirs.get(name) != mine[name]]
+    changed = [name for name in {**mine, **theirs} if theirs.get(name) != mine.get(name)]
     if changed:
         name = changed[0]
         raise EvaluationError(
             f"expected {path.parent} to be empty or to hold this run, but its {name} is"
-            f" {theirs.get(name)!r}, not {mine[name]!r}; choose another folder"
+            f" {theirs.get(name)!r}, not {mine.get(name)!r}; choose another folder"
         )
 
 
@@ -221,7 +230,7 @@ def _one_round(
             continue
         asked = True
         state.asked += len(open_pairs)
-        answers = _ask(model, [trial for _, trial in open_pairs], identity.max_new_tokens)
+        answers = _ask(model, [trial for _, trial in open_pairs], identity)
         rows = [
             {"key": key, "benchmark": trial.benchmark, "uid": trial.uid, **_outcome(answer)}
             for (key, trial), answer in zip(open_pairs, answers, strict=True)
@@ -232,20 +241,45 @@ def _one_round(
     return asked
 
 
-def _ask(
-    model: AudioLanguageModel, trials: Sequence[Trial], max_new_tokens: int | None
-) -> Sequence[Reply | EurekaAudioError]:
-    conversations = [trial.conversation() for trial in trials]
-    try:
-        answers = model.answer(conversations, max_new_tokens=max_new_tokens)
-    except EurekaAudioError as error:  # of the whole batch
-        return [error] * len(trials)
-    if len(answers) != len(trials):
+def _check_can_choose(model: AudioLanguageModel, trials: Sequence[Trial]) -> None:
+    if not isinstance(model, ChoosingModel):
         raise EvaluationError(
-            f"expected {len(trials)} replies, one for each conversation, got {len(answers)} from"
-            f" {type(model).__name__}; correct its method answer"
+            f"expected a model that can say how probable each option is (a method choose), got a"
+            f" {type(model).__name__}; ask it freely"
         )
-    return answers
+    if not any(trial.options for trial in trials):
+        raise EvaluationError(
+            "expected questions with options to choose from, found none; ask freely"
+        )
+
+
+def _ask(
+    model: AudioLanguageModel, trials: Sequence[Trial], identity: RunIdentity
+) -> Sequence[Reply | EurekaAudioError]:
+    """The answers to a batch, in order, whichever way each item is asked."""
+    answers: list[Reply | EurekaAudioError | None] = [None] * len(trials)
+    chosen = [index for index, trial in enumerate(trials) if identity.choose and trial.options]
+    free = [index for index in range(len(trials)) if index not in set(chosen)]
+    for indices, is_choice in ((free, False), (chosen, True)):
+        if not indices:
+            continue
+        part = [trials[index] for index in indices]
+        conversations = [trial.conversation() for trial in part]
+        try:
+            if is_choice and isinstance(model, ChoosingModel):
+                found = model.choose(conversations, [trial.options for trial in part])
+            else:
+                found = model.answer(conversations, max_new_tokens=identity.max_new_tokens)
+        except EurekaAudioError as error:  # of the whole batch
+            found = [error] * len(part)
+        if len(found) != len(part):
+            raise EvaluationError(
+                f"expected {len(part)} replies, one for each conversation, got {len(found)} from"
+                f" {type(model).__name__}; correct its method {'choose' if is_choice else 'answer'}"
+            )
+        for index, answer in zip(indices, found, strict=True):
+            answers[index] = answer
+    return [answer for answer in answers if answer is not None]
 
 
 def _outcome(answer: Reply | EurekaAudioError) -> Mapping[str, Any]:
@@ -255,11 +289,12 @@ def _outcome(answer: Reply | EurekaAudioError) -> Mapping[str, Any]:
     same audio and words will fail the same way again.
     """
     if isinstance(answer, Reply):
-        return {
+        kept: dict[str, Any] = {
             "prediction": answer.text,
             "finish_reason": answer.finish_reason,
             "num_new_tokens": answer.num_new_tokens,
         }
+        return kept if answer.scores is None else {**kept, CHOICE_SCORES: dict(answer.scores)}
     retryable = isinstance(answer, EndpointError) and answer.retryable
     kind = type(answer).__name__
     return {"error": {"type": kind, "message": str(answer), "retryable": retryable}}
@@ -280,7 +315,7 @@ def _write_predictions(
         }
         if key in state.replies:
             reply = state.replies[key]
-            row |= {name: reply[name] for name in ("prediction", "finish_reason", "num_new_tokens")}
+            row |= {name: reply[name] for name in _KEPT if name in reply}
             books.answered += 1
         else:
             error = state.errors[key]["error"]

@@ -40,6 +40,14 @@ class Trial:
     audio: Path | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What the answer may be, when that is given and there are several; else nothing."""
+        choices = self.fields.get("choices")
+        listed = choices if isinstance(choices, list | tuple) else ()
+        options = tuple(dict.fromkeys(choice for choice in listed if isinstance(choice, str)))
+        return options if len(options) > 1 else ()
+
     def conversation(self) -> Conversation:
         """What the model is asked: an optional system turn, then audio and text."""
         content: list[AudioPart | TextPart] = []

@@ -255,6 +255,24 @@ class EurekaAudio:
         options = GenerationOptions(max_new_tokens=max_new_tokens, max_repeats=MAX_REPEATS)
         return self._write(conversations, self._responder.request, options, "return", False)
 
+    def choose(
+        self, conversations: Sequence[Conversation], choices: Sequence[Sequence[str]]
+    ) -> Replies:
+        """Pick the most probable of the choices of each conversation, errors as in `answer`.
+
+        A choice that is given twice counts once. This is what `protocols.ChoosingModel` asks of a
+        model.
+        """
+
+        def prepare(item: tuple[Conversation, Sequence[str]]) -> Request:
+            conversation, offered = item
+            return self._responder.request(
+                conversation, check_choices(tuple(dict.fromkeys(offered)))
+            )
+
+        items = list(zip(conversations, choices, strict=True))
+        return self._run(items, prepare, self._responder.choose, "return", False)
+
     def generate(
         self,
         messages: Any,

@@ -61,7 +61,8 @@ function overview(run) {
       const { value, interval } = quoted(score);
       box.append(scoreRow(part.title, value, interval, percent(value) + intervalText(interval)));
       box.append(make("p", { class: "soft small" }, part.explanation + " " + score.items + " items, rule “" +
-        score.rule + "”." + (score.chance ? " Guessing would give " + percent(score.chance) + "." : "") + (part.failures ? " " + part.failures + " items got no reply." : "")));
+        score.rule + "”." + (score.chosen ? " For " + score.chosen + " of them the reply is the option the model finds most probable, not its own words." : "") +
+        (score.chance ? " Guessing would give " + percent(score.chance) + "." : "") + (part.failures ? " " + part.failures + " items got no reply." : "")));
     }
   }
   return box;
@@ -157,7 +158,8 @@ function card(item) {
   if (item.question) fact("Asked", item.question);
   if (item.choices) {
     fact("Options", ...item.choices.map((choice) =>
-      make("span", { class: choice === item.answer ? "choice right" : "choice" }, choice)));
+      make("span", { class: choice === item.answer ? "choice right" : "choice" },
+        choice + (item.scores && choice in item.scores ? " " + percent(item.scores[choice]) : ""))));
   }
   if (item.answer !== null) fact("True answer", item.answer);
   fact("Reply", item.reply === null ? "none: " + item.error : item.reply || "(empty)");
