@@ -75,6 +75,6 @@ def test_a_token_reads_the_head_but_not_the_embedding() -> None:
     model = tiny_model()  # untied
     width, vocab = model.config.text_config.hidden_size, model.config.text_config.vocab_size
     everything = 4 * sum(p.numel() for p in model.language_model.parameters())
-    assert bench._bytes_read_per_token(model) == everything - 4 * width * vocab
+    assert bench.bytes_read_per_token(model) == everything - 4 * width * vocab
     model.language_model.lm_head.weight = model.get_input_embeddings().weight
-    assert bench._bytes_read_per_token(model) == everything - 4 * width * vocab
+    assert bench.bytes_read_per_token(model) == everything - 4 * width * vocab

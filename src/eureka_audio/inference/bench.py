@@ -120,7 +120,8 @@ def random_model(name: str) -> EurekaAudioForConditionalGeneration:
 def bytes_read_per_token(model: EurekaAudioForConditionalGeneration) -> int:
     """Bytes of weights that a step of decoding reads.
 
-    All weights of the language model, save an embedding of which one row is read."""
+    All weights of the language model, save an embedding of which one row is read.
+    """
     language_model = model.language_model
     embedding, head = language_model.get_input_embeddings(), language_model.lm_head
     looked_up = None if embedding.weight is head.weight else embedding.weight
