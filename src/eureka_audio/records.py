@@ -4,7 +4,7 @@ All of them are frozen pydantic models: validated on entry, JSON on the way out,
 so that a data machine needs no GPU stack.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,14 @@ class Speaker(Record):
     id: str | None = None
     gender: Literal["male", "female"] | None = None
     age_group: Literal["adult", "child"] | None = None
+
+
+class Phone(NamedTuple):
+    """One sound of speech: its label (ARPABET, lower case) and its place in the clip."""
+
+    label: str
+    start_seconds: float
+    end_seconds: float
 
 
 class AudioEvent(Record):
@@ -48,6 +56,7 @@ class AudioClip(Record):
     unknown, which is not the same as absent: a task that needs it leaves the clip out. ``events``
     is ``None`` when unknown
     and a complete, start-ordered list otherwise: every audible event of the clip is in it.
+    ``phones`` likewise: where it is known, nobody speaks outside of it.
     """
 
     id: str
@@ -57,6 +66,7 @@ class AudioClip(Record):
     language: str | None = None
     speaker: Speaker | None = None
     events: tuple[AudioEvent, ...] | None = None
+    phones: tuple[Phone, ...] | None = None
     background: str | None = None
     dense_caption: str | None = None
     split: Split = "train"

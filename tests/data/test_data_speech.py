@@ -13,8 +13,15 @@ import soundfile
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis import engines, speech
 from eureka_audio.data.synthesis.corpora import Sentence
-from eureka_audio.data.synthesis.engines import require_engines, speak
-from eureka_audio.data.synthesis.recorded import as_recorded, coloured_noise, trim
+from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
+from eureka_audio.data.synthesis.phones import PHONES, UNKNOWN
+from eureka_audio.data.synthesis.recorded import (
+    as_recorded,
+    audible,
+    coloured_noise,
+    draw_silence,
+    trim,
+)
 from eureka_audio.data.synthesis.speech import plan, synthesize_speech
 from eureka_audio.data.synthesis.voices import (
     ESPEAK_FEMALE,
@@ -28,7 +35,7 @@ from eureka_audio.data.synthesis.voices import (
 )
 from eureka_audio.errors import MissingDependencyError
 from eureka_audio.manifest import read_manifest
-from eureka_audio.records import AudioClip
+from eureka_audio.records import AudioClip, Phone
 
 needs_engines = pytest.mark.skipif(
     any(shutil.which(engine) is None for engine in engines.PACKAGES),
@@ -45,6 +52,11 @@ class TinyBook:
 
     def next_sentence(self) -> Sentence:
         return Sentence(self.words, "test", "none")
+
+
+def spoken(waveform: np.ndarray) -> Spoken:
+    """A waveform said with one vowel all through."""
+    return Spoken(waveform, (Phone("aa", 0.0, len(waveform) / SAMPLING_RATE),))
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -91,7 +103,7 @@ def test_shards_appear_with_their_manifests(
     monkeypatch.setattr(speech, "CLIPS_PER_SHARD", 3)
     monkeypatch.setattr(speech, "require_engines", lambda: None)
     monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(speech, "speak", lambda requests: [tone(1.0)] * len(requests))
+    monkeypatch.setattr(speech, "speak", lambda requests: [spoken(tone(1.0))] * len(requests))
     fates = synthesize_speech(tmp_path, TinyBook(), 0, 5)  # type: ignore[arg-type]
     assert fates == {"kept": 7}
     folders = ["dev", "test", "train/shard-000", "train/shard-001"]
@@ -123,7 +135,7 @@ class Here:
 def test_what_cannot_be_used_is_dropped_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = [None, np.zeros(16000, np.float32), tone(20.0), tone(1.0)]
+    bad = [None, *map(spoken, (np.zeros(16000, np.float32), tone(20.0), tone(1.0)))]
     monkeypatch.setattr(speech, "speak", lambda requests: bad)
     clips, dropped = speech.render(tmp_path, list(plan(TinyBook(), 0, 2)))  # type: ignore[arg-type]
     assert len(clips) == 1
@@ -141,15 +153,69 @@ def test_every_engine_speaks_at_16_khz() -> None:
         Delivery("festival", "kal_diphone", "male", False, 1.0, 1.0),
         Delivery("festival", "ked_diphone", "male", True, 1.4, 1.0),
     ]
-    spoken = speak([("we call it bear", manner) for manner in manners])
-    for waveform in spoken:
-        assert waveform is not None
-        assert waveform.dtype == np.float32
-        assert 0.7 < len(trim(waveform)) / SAMPLING_RATE < 3.0
+    for said in speak([("we call it bear", manner) for manner in manners]):
+        assert said is not None
+        assert said.waveform.dtype == np.float32
+        assert 0.7 < len(trim(said.waveform)) / SAMPLING_RATE < 3.0
+
+
+@needs_engines
+@pytest.mark.parametrize(
+    ("manner", "expected"),
+    [
+        (Delivery("espeak-ng", "en-us+f2", "female", False, 1.0, 1.0), "s ae t ow l d"),
+        (Delivery("espeak-ng", "en+m3", "male", False, 1.0, 1.3, word_gap_ms=80), "s ae t ow l d"),
+        (Delivery("espeak-ng", "en-us+f2", "female", True, 1.3, 1.0), "s ae t ow l d"),
+        (Delivery("flite", "rms", "male", False, 0.92, 1.2), "s ae t ow l d"),
+        (Delivery("festival", "ked_diphone", "male", True, 1.4, 1.0), "s ae t ow l d"),
+    ],
+    ids=["espeak", "espeak with gaps", "espeak as a child", "flite", "festival as a child"],
+)
+def test_phones_are_where_they_are_heard(manner: Delivery, expected: str) -> None:
+    """Hisses are quieter below 1 kHz than vowels, in whatever place the engine says they are."""
+    (said,) = speak([("sat old", manner)])
+    assert said is not None
+    assert " ".join(phone.label for phone in said.phones) == expected
+    for phone, after in zip(said.phones, said.phones[1:], strict=False):
+        assert 0.0 <= phone.start_seconds < phone.end_seconds <= after.start_seconds + 1e-3
+
+    def low_level(phone: Phone) -> float:
+        middle = (phone.start_seconds + phone.end_seconds) / 2 * SAMPLING_RATE
+        stretch = said.waveform[int(middle) - 256 : int(middle) + 256]
+        return float(np.abs(np.fft.rfft(stretch * np.hanning(len(stretch))))[:32].max())
+
+    hiss, vowel = said.phones[0], said.phones[1]
+    assert low_level(hiss) < 0.5 * low_level(vowel)
+    end = said.phones[-1].end_seconds
+    heard = audible(said.waveform)
+    assert heard.stop / SAMPLING_RATE == pytest.approx(end, abs=0.25)
+
+
+@needs_engines
+def test_a_corpus_keeps_phones_in_step_with_what_was_cut_and_padded(tmp_path: Path) -> None:
+    utterances = list(plan(TinyBook("sat old"), 5, 12))  # type: ignore[arg-type]
+    clips, _ = speech.render(tmp_path, utterances)
+    for clip in clips:
+        assert clip.phones
+        assert {phone.label for phone in clip.phones} <= {*PHONES, UNKNOWN}
+        waveform, _ = soundfile.read(tmp_path / clip.path)
+        first, last = clip.phones[0].start_seconds, clip.phones[-1].end_seconds
+        assert 0.0 <= first < last <= clip.duration_seconds + 0.3
+        inside = waveform[int(first * SAMPLING_RATE) : int(last * SAMPLING_RATE)]
+        before = waveform[: max(1, int((first - 0.02) * SAMPLING_RATE))]
+        assert np.mean(before**2) < 0.2 * np.mean(inside**2)
+
+
+class SilentEspeak:
+    """An eSpeak that knows no voice."""
+
+    def say(self, *_: object) -> None:
+        return None
 
 
 def test_an_engine_that_fails_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_run", lambda command: b"")
+    monkeypatch.setattr(engines, "espeak", SilentEspeak)
     manners = [
         Delivery("espeak-ng", "en-us+f2", "female", False, 1.0, 1.0),
         Delivery("flite", "slt", "female", False, 1.0, 1.0),
@@ -180,7 +246,8 @@ def test_recording_conditions_follow_the_generator_and_stay_in_range() -> None:
         assert np.array_equal(first, second)
         assert first.dtype == np.float32
         assert np.abs(first).max() <= 1.0
-        assert len(first) > 0.6 * SAMPLING_RATE
+        assert len(first) == 0.5 * SAMPLING_RATE
+        assert sum(draw_silence(np.random.default_rng(seed))) >= 0.1 * SAMPLING_RATE
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])

@@ -9,11 +9,12 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
-from eureka_audio.data.synthesis.recorded import trim
+from eureka_audio.data.synthesis.phones import retimed
+from eureka_audio.data.synthesis.recorded import audible
 from eureka_audio.data.synthesis.signals import Waveform, at_level, gate
 from eureka_audio.data.synthesis.sounds import SOUNDS
 from eureka_audio.errors import AudioFormatError
-from eureka_audio.records import AudioClip, AudioEvent, Split
+from eureka_audio.records import AudioClip, AudioEvent, Phone, Split
 
 MAX_PART_SECONDS = 4.5
 MAX_REPEATED_SECONDS = 7.0
@@ -65,7 +66,8 @@ class Material:
 class Part:
     """One thing in a scene before it is placed: occurrences and the silence after each, in samples.
 
-    ``event`` holds its label and words; the times are those of the first occurrence.
+    ``event`` holds its label and words; the times are those of the first occurrence. ``phones`` are
+    those of speech, from its own start, where they are known.
     """
 
     event: AudioEvent
@@ -73,6 +75,7 @@ class Part:
     gap: int
     is_counted: bool
     clip: AudioClip | None = None
+    phones: tuple[Phone, ...] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -109,7 +112,9 @@ def _rendered_music(rng: np.random.Generator) -> Part:
 
 def clip_part(clip: AudioClip, rng: np.random.Generator) -> Part | None:
     """A clip as a part: silence cut away, long sounds cropped; ``None`` when it is silent."""
-    waveform = trim(_read(clip), floor_db=-40.0)
+    recorded = _read(clip)
+    kept = audible(recorded, floor_db=-40.0)
+    waveform = recorded[kept]
     limit = int(MAX_PART_SECONDS * SAMPLING_RATE)
     if len(waveform) < 0.1 * SAMPLING_RATE:
         return None
@@ -121,7 +126,9 @@ def clip_part(clip: AudioClip, rng: np.random.Generator) -> Part | None:
             transcript=clip.transcript,
             speaker=clip.speaker,
         )
-        return Part(event, (at_level(waveform, rng.uniform(-26, -18)),), 0, False, clip)
+        spoken = at_level(waveform, rng.uniform(-26, -18))
+        phones = clip.phones and retimed(clip.phones, 1.0, -kept.start / SAMPLING_RATE)
+        return Part(event, (spoken,), 0, False, clip, phones)
     (known,) = clip.events or ()
     if len(waveform) > limit:
         waveform = waveform[:limit] * gate(limit, 0.05).astype(np.float32)

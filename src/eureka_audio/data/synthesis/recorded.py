@@ -13,9 +13,9 @@ from eureka_audio.audio.clock import SAMPLING_RATE
 Waveform = NDArray[np.float32]
 
 
-def trim(waveform: Waveform, floor_db: float = -45.0) -> Waveform:
-    """Cut away what is quieter than ``floor_db`` below the peak at both ends; empty when nothing is
-    louder.
+def audible(waveform: Waveform, floor_db: float = -45.0) -> slice:
+    """The samples between the first and the last louder than ``floor_db`` below the peak; empty
+    when nothing is.
     """
     peak = float(np.abs(waveform).max(initial=0.0))
     loud = (
@@ -23,7 +23,18 @@ def trim(waveform: Waveform, floor_db: float = -45.0) -> Waveform:
         if peak > 1e-4
         else np.empty(0, int)
     )
-    return waveform[loud[0] : loud[-1] + 1] if len(loud) else waveform[:0]
+    return slice(int(loud[0]), int(loud[-1]) + 1) if len(loud) else slice(0, 0)
+
+
+def trim(waveform: Waveform, floor_db: float = -45.0) -> Waveform:
+    """Cut away what is quieter than ``floor_db`` below the peak at both ends."""
+    return waveform[audible(waveform, floor_db)]
+
+
+def draw_silence(rng: np.random.Generator) -> tuple[int, int]:
+    """Samples of silence before and after: 0.05 to 0.5 s each."""
+    before, after = (int(rng.uniform(0.05, 0.5) * SAMPLING_RATE) for _ in range(2))
+    return before, after
 
 
 def coloured_noise(num_samples: int, slope: float, rng: np.random.Generator) -> Waveform:
@@ -57,11 +68,9 @@ def narrow_band(waveform: Waveform, rng: np.random.Generator) -> Waveform:
 
 
 def as_recorded(waveform: Waveform, rng: np.random.Generator) -> Waveform:
-    """A clip as some recorder might have taken it: silence before and after, room, microphone,
-    noise, level.
+    """A clip as some recorder might have taken it: room, microphone, noise, level; no sound is
+    moved.
     """
-    before, after = (int(rng.uniform(0.05, 0.5) * SAMPLING_RATE) for _ in range(2))
-    waveform = np.pad(waveform, (before, after))
     clean = rng.random() < 0.4
     if not clean:
         if rng.random() < 0.6:

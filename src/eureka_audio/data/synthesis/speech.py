@@ -21,10 +21,11 @@ import soundfile
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis.corpora import Sentence, SentenceBook
 from eureka_audio.data.synthesis.engines import require_engines, speak
-from eureka_audio.data.synthesis.recorded import as_recorded, trim
+from eureka_audio.data.synthesis.phones import retimed
+from eureka_audio.data.synthesis.recorded import as_recorded, audible, draw_silence
 from eureka_audio.data.synthesis.voices import Delivery, draw_delivery
 from eureka_audio.manifest import write_manifest
-from eureka_audio.records import AudioClip, Split
+from eureka_audio.records import AudioClip, Phone, Split
 
 CLIPS_PER_SHARD = 2000
 CLIPS_PER_TASK = 100
@@ -74,12 +75,15 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
     """
     spoken = speak([(u.sentence.words, u.delivery) for u in utterances])
     clips, dropped = [], Counter[str]()
-    for utterance, waveform in zip(utterances, spoken, strict=True):
-        engine = utterance.delivery.engine
-        if waveform is None or not len(waveform := trim(waveform)):
+    for utterance, said in zip(utterances, spoken, strict=True):
+        engine, rng = utterance.delivery.engine, np.random.default_rng(utterance.seed)
+        kept = slice(0, 0) if said is None else audible(said.waveform)
+        if said is None or kept.start == kept.stop:
             dropped[f"{engine}: no audio"] += 1
             continue
-        waveform = as_recorded(waveform, np.random.default_rng(utterance.seed))
+        before, after = draw_silence(rng)
+        waveform = as_recorded(np.pad(said.waveform[kept], (before, after)), rng)
+        phones = retimed(said.phones, 1.0, (before - kept.start) / SAMPLING_RATE)
         seconds = len(waveform) / SAMPLING_RATE
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             dropped[f"{engine}: not {MIN_SECONDS}-{MAX_SECONDS} s long"] += 1
@@ -87,11 +91,11 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
         path = out / utterance.path
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-        clips.append(_clip(utterance, seconds))
+        clips.append(_clip(utterance, seconds, phones))
     return clips, dropped
 
 
-def _clip(utterance: Utterance, seconds: float) -> AudioClip:
+def _clip(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> AudioClip:
     delivery, sentence = utterance.delivery, utterance.sentence
     accent = " with a learner's accent" if delivery.learner else ""
     return AudioClip(
@@ -101,6 +105,7 @@ def _clip(utterance: Utterance, seconds: float) -> AudioClip:
         transcript=sentence.words,
         language="en",
         speaker=delivery.speaker,
+        phones=phones,
         split=utterance.split,
         source=f"{delivery.engine}/{delivery.voice}{accent}; text: {sentence.source}",
         license=f"synthetic speech; text: {sentence.license}",

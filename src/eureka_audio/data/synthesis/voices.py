@@ -20,7 +20,7 @@ CHILD_SHARE = 0.4
 
 ESPEAK_ACCENTS = (
     *("en-us",) * 5,
-    "en-gb",
+    "en",
     "en-gb-x-rp",
     "en-gb-scotland",
     "en-gb-x-gbclan",
