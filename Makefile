@@ -87,7 +87,7 @@ NUM_SOUNDS = $(if $(filter train,$*),1500,150)
 NUM_SCENES = $(if $(filter train,$*),4000,300)
 
 $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
-	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 40000 --recordings $(RECORDINGS) --workers $(JOBS)
+	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 12000 --recordings $(RECORDINGS) --workers $(JOBS)
 
 $(SYNTHETIC)/sounds/%/manifest.jsonl: | setup
 	$(BIN)/eureka-audio synthesize sounds --out $(@D) --num $(NUM_SOUNDS) --split $*

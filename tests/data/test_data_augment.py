@@ -50,7 +50,7 @@ def pitch_of(samples: Samples) -> float:
 
 def test_the_same_seed_gives_the_same_samples() -> None:
     def once(seed: int) -> Samples:
-        return augment_waveform(tone(), ALL, np.random.default_rng(seed), coloured_noise)
+        return augment_waveform(tone(), ALL, np.random.default_rng(seed), coloured_noise).samples
 
     assert np.array_equal(once(5), once(5))
     assert not np.array_equal(once(5), once(6))
@@ -76,7 +76,9 @@ def test_any_length_and_silence_stay_finite_and_in_range(
     length: int, make: Callable[[int], Samples]
 ) -> None:
     for seed in range(5):
-        result = augment_waveform(make(length), ALL, np.random.default_rng(seed), coloured_noise)
+        result = augment_waveform(
+            make(length), ALL, np.random.default_rng(seed), coloured_noise
+        ).samples
         assert result.dtype == np.float32
         assert np.isfinite(result).all()
         assert np.abs(result).max(initial=0.0) <= 1.0
@@ -90,12 +92,14 @@ def test_lengths_are_what_the_effects_make_them() -> None:
     assert len(limit_band(samples, 4000)) == pytest.approx(16_000, abs=2)
     shift = NONE.model_copy(update={"shift_probability": 1.0, "max_shift_seconds": 0.25})
     for seed in range(10):
-        shifted = augment_waveform(samples, shift, np.random.default_rng(seed), coloured_noise)
+        shifted = augment_waveform(
+            samples, shift, np.random.default_rng(seed), coloured_noise
+        ).samples
         assert 16_000 <= len(shifted) <= 16_000 + 2 * 4_000
 
 
 def test_no_effect_leaves_the_samples_as_they_are() -> None:
-    result = augment_waveform(tone(), NONE, np.random.default_rng(0), coloured_noise)
+    result = augment_waveform(tone(), NONE, np.random.default_rng(0), coloured_noise).samples
     assert np.array_equal(result, tone())
 
 
@@ -104,7 +108,11 @@ def test_gain_is_within_its_range() -> None:
     gains = [
         10
         * np.log10(
-            power(augment_waveform(tone(), config, np.random.default_rng(seed), coloured_noise))
+            power(
+                augment_waveform(
+                    tone(), config, np.random.default_rng(seed), coloured_noise
+                ).samples
+            )
             / power(tone())
         )
         for seed in range(50)

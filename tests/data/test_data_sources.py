@@ -92,7 +92,7 @@ def test_a_clip_that_cannot_be_decoded_is_named_and_leaves_no_bank(
 
 def test_a_clip_without_augmentation_is_heard_as_it_is(tmp_path: Path) -> None:
     sources = {"sounds": source("sounds", tmp_path)}
-    waveform, clips = hear(sources, Sample("sounds", 1, 0), None, np.random.default_rng(0))
+    waveform, clips, _ = hear(sources, Sample("sounds", 1, 0), None, np.random.default_rng(0))
     assert np.array_equal(waveform, sources["sounds"].bank[1])
     assert clips == [sources["sounds"].clips[1]]
 
@@ -122,7 +122,7 @@ def test_a_mix_names_both_clips_and_holds_both(tmp_path: Path) -> None:
     for seed in range(30):
         sample = Sample("low", 0, seed)
         rng = np.random.default_rng(seed)
-        waveform, clips = hear(sources, sample, calm(mix_events_probability=1.0), rng)
+        waveform, clips, _ = hear(sources, sample, calm(mix_events_probability=1.0), rng)
         assert len(waveform) == len(sources["low"].bank[0])
         assert clips[0] == sources["low"].clips[0]
         assert len(clips) == 2
@@ -137,7 +137,7 @@ def test_speech_is_never_mixed_and_noise_behind_it_is_not_claimed(tmp_path: Path
     noisy = calm(mix_events_probability=1.0, noise_probability=1.0, sound_as_noise_probability=1.0)
     for seed in range(10):
         sample = Sample("speech", 2, seed)
-        waveform, clips = hear(sources, sample, noisy, np.random.default_rng(seed))
+        waveform, clips, _ = hear(sources, sample, noisy, np.random.default_rng(seed))
         assert clips == [sources["speech"].clips[2]]
         assert len(waveform) == 16_000
         assert not np.array_equal(waveform, sources["speech"].bank[2])

@@ -62,7 +62,7 @@ def test_overrides_replace_the_fields_they_name():
     config = preset("nano", audio_token_id=5, text_config={"vocab_size": 777})
     assert config.audio_token_id == 5
     assert config.text_config.vocab_size == 777
-    assert config.text_config.hidden_size == 320
+    assert config.text_config.hidden_size == 256
     assert preset("nano").text_config.vocab_size == 1024
 
 

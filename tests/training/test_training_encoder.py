@@ -1,4 +1,6 @@
-"""Pretraining of the encoder: what is learnt from what is known, and nothing from padding."""
+"""Pretraining of the encoder and its heads: what is learnt from what is known, and nothing from
+padding.
+"""
 
 import copy
 from pathlib import Path
@@ -9,27 +11,32 @@ import torch
 from tiny_recipe import tiny_recipe, workspace
 from torch import Tensor
 
-from eureka_audio.data.augment import AugmentConfig
+from eureka_audio.audio.clock import SAMPLING_RATE
+from eureka_audio.data.augment import AugmentConfig, Timeline
 from eureka_audio.data.mixture import Batch, Sample
-from eureka_audio.data.sources import ClipSource
+from eureka_audio.data.sources import ClipSource, HeardSample
+from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import ConfigError
-from eureka_audio.records import AudioClip, AudioEvent, Speaker
-from eureka_audio.training.encoder_pretraining import (
+from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
+from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator
+from eureka_audio.training.encoder_stage import build_encoder, judge_encoder
+from eureka_audio.training.heads import (
     CHARACTERS,
-    EncoderWithHeads,
-    PretrainingCollator,
+    NUM_EVENT_TAGS,
+    SILENCE,
+    TAGS,
+    TRAIT_TAGS,
+    UNKNOWN_FRAME,
     ctc_loss,
     decode_characters,
     encode_characters,
     pad_transcripts,
+    phone_loss,
+    phone_targets,
     spoken_words,
     tag_targets,
-    tag_vocabulary,
 )
-from eureka_audio.training.encoder_stage import build_encoder, judge_encoder
 from eureka_audio.training.recipe import open_sources
-
-TAGS = ["dog barking", "rain", "speech", "male voice", "female voice", "adult voice", "child voice"]
 
 
 def clip(**known: object) -> AudioClip:
@@ -141,7 +148,7 @@ def named(vector: Tensor) -> set[str]:
     return {tag for tag, value in zip(TAGS, vector.tolist(), strict=True) if value}
 
 
-EVENTS = set(TAGS[:3])
+EVENTS = set(TAGS[:NUM_EVENT_TAGS])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +156,8 @@ EVENTS = set(TAGS[:3])
     [
         ([clip()], set(), set()),
         ([clip(events=(sound("rain"),))], {"rain"}, EVENTS),
-        ([clip(events=(sound("thunder"),))], set(), EVENTS),  # a label training never met
+        ([clip(events=(sound("rain"),), background="wind")], {"rain", "wind"}, EVENTS),
+        ([clip(events=(sound("yodelling"),))], set(), EVENTS),  # a label that is no tag
         ([clip(events=(speech(), sound("rain")))], {"speech", "rain"}, EVENTS),
         ([clip(transcript="hi")], {"speech"}, {"speech"}),
         (
@@ -160,7 +168,7 @@ EVENTS = set(TAGS[:3])
         (
             [clip(speaker=Speaker(gender="male", age_group="child"))],
             {"male voice", "child voice"},
-            set(TAGS[3:]),
+            set(TRAIT_TAGS),
         ),
         (
             [clip(events=(sound("rain"),)), clip(events=(sound("dog barking"),))],
@@ -173,7 +181,7 @@ EVENTS = set(TAGS[:3])
 def test_tags_say_what_holds_and_what_is_known(
     clips: list[AudioClip], true: set[str], known: set[str]
 ) -> None:
-    target, mask = tag_targets(clips, TAGS)
+    target, mask = tag_targets(clips)
     assert named(target) == true
     assert named(mask) == known
 
@@ -186,18 +194,57 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClipSource]:
 
 def tiny_encoder(sources: dict[str, ClipSource]) -> EncoderWithHeads:
     recipe = tiny_recipe()
-    return build_encoder(recipe, recipe.encoders["short"], tag_vocabulary(sources))
+    return build_encoder(recipe, recipe.encoders["short"])
 
 
 def batch_of(
     sources: dict[str, ClipSource], *wanted: tuple[str, int], augment: AugmentConfig | None = None
 ) -> dict[str, Tensor]:
-    collate = PretrainingCollator(sources, tag_vocabulary(sources), 80, augment)
+    collate = PretrainingCollator(sources, 80, augment)
     return collate(Batch(tuple(Sample(name, index, index) for name, index in wanted)))
 
 
-def test_the_vocabulary_is_what_is_heard_and_the_traits(sources: dict[str, ClipSource]) -> None:
-    assert tag_vocabulary(sources) == TAGS
+def said(*phones: tuple[str, float, float], seconds: float = 0.2) -> HeardSample:
+    """A sample of speech whose phones are known, heard as it is."""
+    samples = np.zeros(int(seconds * SAMPLING_RATE), np.float32)
+    known = clip(transcript="a", phones=tuple(Phone(*phone) for phone in phones))
+    return HeardSample(samples, [known], Timeline())
+
+
+def names_of(classes: Tensor) -> str:
+    """One word per encoder frame: a phone, `-` for silence, `?` for unknown."""
+    return " ".join(
+        {SILENCE: "-", UNKNOWN_FRAME: "?"}.get(c) or PHONES[c - 1] for c in classes.tolist()
+    )
+
+
+def test_each_frame_is_the_phone_in_its_middle() -> None:
+    sample = said(("s", 0.02, 0.069), ("iy", 0.069, 0.12), ("unk", 0.12, 0.16))
+    assert names_of(phone_targets(sample)) == "- s s iy iy iy ? ? - -"
+
+
+def test_phones_move_with_the_clip() -> None:
+    sample = said(("s", 0.02, 0.06), ("iy", 0.06, 0.12), seconds=0.3)
+    faster = sample._replace(timeline=Timeline(speed=2.0, shift_seconds=0.1))
+    # The edges 0.02, 0.06 and 0.12 s are heard at 0.11, 0.13 and 0.16 s.
+    assert names_of(phone_targets(faster)) == "- - - - - s iy iy - - - - - - -"
+
+
+def test_frames_of_which_nothing_is_known_are_not_learnt() -> None:
+    speechless = HeardSample(np.zeros(3200, np.float32), [clip(events=())], Timeline())
+    assert names_of(phone_targets(speechless)) == " ".join("-" * 10)
+    unlabelled = HeardSample(np.zeros(3200, np.float32), [clip(transcript="hi")], Timeline())
+    assert names_of(phone_targets(unlabelled)) == " ".join("?" * 10)
+
+
+def test_the_phone_loss_is_the_mean_over_known_frames() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 6, len(PHONES) + 1)
+    targets = torch.tensor([[1, 2, UNKNOWN_FRAME, 0], [UNKNOWN_FRAME] * 4])
+    known = torch.stack([logits[0, 0], logits[0, 1], logits[0, 3]])
+    expected = torch.nn.functional.cross_entropy(known, torch.tensor([1, 2, 0]))
+    torch.testing.assert_close(phone_loss(logits, targets), expected)
+    assert phone_loss(logits, torch.full((2, 4), UNKNOWN_FRAME)) == 0.0
 
 
 def test_padding_changes_no_output(sources: dict[str, ClipSource]) -> None:
@@ -208,11 +255,17 @@ def test_padding_changes_no_output(sources: dict[str, ClipSource]) -> None:
     together = batch_of(sources, ("words", short), ("words", long))
     padded = torch.nn.functional.pad(together["input_features"], (0, 64), value=5.0)
     beside = model(**{**together, "input_features": padded})
-    torch.testing.assert_close(beside.tag_logits[:1], alone.tag_logits, rtol=1e-4, atol=1e-5)
-    length = int(alone.frame_lengths[0])
     torch.testing.assert_close(
-        beside.ctc_logits[0, :length], alone.ctc_logits[0, :length], rtol=1e-4, atol=1e-5
+        beside.heads.tag_logits[:1], alone.heads.tag_logits, rtol=1e-4, atol=1e-5
     )
+    length = int(alone.frame_lengths[0])
+    for name in ("ctc_logits", "phone_logits"):
+        torch.testing.assert_close(
+            getattr(beside.heads, name)[0, :length],
+            getattr(alone.heads, name)[0, :length],
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
 def test_an_unknown_tag_is_not_learnt(sources: dict[str, ClipSource]) -> None:
@@ -252,7 +305,7 @@ def test_a_few_clips_are_learnt_by_heart(sources: dict[str, ClipSource]) -> None
 
 def test_an_encoder_is_judged_by_word_and_tag(sources: dict[str, ClipSource]) -> None:
     model = tiny_encoder(sources).eval()
-    collate = PretrainingCollator(sources, tag_vocabulary(sources), 80, None)
+    collate = PretrainingCollator(sources, 80, None)
     with torch.inference_mode():
         words = judge_encoder(model, "words", sources["words"], collate)
         sounds = judge_encoder(model, "sounds", sources["sounds"], collate)

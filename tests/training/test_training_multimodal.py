@@ -47,10 +47,10 @@ def some_batch(*sources: str) -> Batch:
     return Batch(tuple(Sample(name, i, 10 * i) for name in names for i in range(3)))
 
 
-def model_of(space: Workspace, *trainable: str, ctc_weight: float = 0.0) -> MultimodalModel:
+def model_of(space: Workspace, *trainable: str, heads_weight: float = 0.0) -> MultimodalModel:
     torch.manual_seed(0)
     model = EurekaAudioForConditionalGeneration(space.config())
-    return MultimodalModel(model, trainable, ctc_weight)
+    return MultimodalModel(model, trainable, heads_weight)
 
 
 def test_a_batch_holds_each_clips_task_and_its_answer(
@@ -58,17 +58,21 @@ def test_a_batch_holds_each_clips_task_and_its_answer(
 ) -> None:
     batch = collator(space, sources)(some_batch())
     tokenizer = space.processor.tokenizer
-    assert len(batch["input_ids"]) == len(batch["input_features"]) == len(batch["ctc_lengths"])
+    assert (
+        len(batch["input_ids"])
+        == len(batch["input_features"])
+        == len(batch["targets"]["ctc_lengths"])
+    )
     assert batch["input_ids"].shape[1] % 32 == batch["input_features"].shape[2] % 32 == 0
     for row in range(6):
         learnt = [label for label in batch["labels"][row].tolist() if label != IGNORED_LABEL]
         answer = tokenizer.decode(learnt).removesuffix(TURN_END).rstrip(".").lower()
         if row < 3:
             assert answer == sources["words"].clips[row].transcript
-            assert batch["ctc_lengths"][row] == len(answer)
+            assert batch["targets"]["ctc_lengths"][row] == len(answer)
         else:
             assert any(word in answer for label in SOUNDS for word in label.split())
-            assert batch["ctc_lengths"][row] == 0
+            assert batch["targets"]["ctc_lengths"][row] == 0
         placeholders = (batch["input_ids"][row] == space.processor.audio_token_id).sum()
         assert placeholders == -(-int(batch["feature_lengths"][row]) // 8)
 
@@ -78,7 +82,8 @@ def test_a_batch_is_decided_by_its_seeds(space: Workspace, sources: dict[str, Cl
     collate = collator(space, sources, augment=augment, text_lines=space.lines, text_share=0.5)
     first, second = collate(some_batch()), collate(some_batch())
     assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    for tensors, again in ((first, second), (first["targets"], second["targets"])):
+        assert all(torch.equal(tensors[k], again[k]) for k in tensors if k != "targets")
     plain = collator(space, sources)(some_batch())
     assert not torch.equal(plain["feature_lengths"], first["feature_lengths"])
 
@@ -89,13 +94,13 @@ def test_text_rows_are_learnt_whole_and_have_no_audio(
     batch = collator(space, sources, text_lines=["hello there"], text_share=1.0)(some_batch())
     tokenizer = space.processor.tokenizer
     assert len(batch["input_ids"]) == 12
-    assert len(batch["input_features"]) == len(batch["ctc_lengths"]) == 6
+    assert len(batch["input_features"]) == len(batch["targets"]["ctc_lengths"]) == 6
     expected = [*tokenizer.encode("hello there"), token_id(tokenizer, END_OF_TEXT)]
     for row in range(1, 12, 2):
         length = int(batch["attention_mask"][row].sum())
         assert batch["input_ids"][row, :length].tolist() == expected
         assert batch["labels"][row, :length].tolist() == expected
-    output = model_of(space, *PARTS, ctc_weight=0.5)(**batch)
+    output = model_of(space, *PARTS, heads_weight=0.5)(**batch)
     assert output.loss.isfinite()
 
 
@@ -112,7 +117,7 @@ def test_clips_without_a_fitting_task_are_left_out_and_said(
         collate = collator(space, mixed)
     assert f"of {len(clips)} clips tried, 3 are fit for none" in caplog.text
     batch = collate(Batch(tuple(Sample("words", index, 0) for index in range(5))))
-    assert len(batch["input_ids"]) == len(batch["ctc_lengths"]) == 2
+    assert len(batch["input_ids"]) == len(batch["targets"]["ctc_lengths"]) == 2
     with pytest.raises(ConfigError, match=r"3 clips of \['words'\], fit for none"):
         collate(some_batch("words"))
 
@@ -131,18 +136,25 @@ def test_settings_that_cannot_work_are_refused(
         collator(space, sources, text_share=0.5)
 
 
-@pytest.mark.parametrize("ctc_weight", [0.0, 0.7])
+@pytest.mark.parametrize("heads_weight", [0.0, 0.7])
 def test_the_loss_is_the_sum_of_its_parts(
-    space: Workspace, sources: dict[str, ClipSource], ctc_weight: float
+    space: Workspace, sources: dict[str, ClipSource], heads_weight: float
 ) -> None:
-    model = model_of(space, *PARTS, ctc_weight=ctc_weight).eval()
+    model = model_of(space, *PARTS, heads_weight=heads_weight).eval()
     output = model(**collator(space, sources)(some_batch()))
     coef = model.model.config.adapter_config.router_aux_loss_coef
     assert coef > 0
     parts = output.metrics
     expected = parts["ntp_loss"] + coef * parts["load_balancing_loss"]
-    if ctc_weight:
-        expected = expected + ctc_weight * parts["ctc_loss"]
+    if heads_weight:
+        expected = expected + heads_weight * parts["heads_loss"]
+        weights = model.heads.config
+        torch.testing.assert_close(
+            parts["heads_loss"],
+            parts["ctc_loss"]
+            + weights.phone_loss_weight * parts["phone_loss"]
+            + weights.tag_loss_weight * parts["tag_loss"],
+        )
     else:
         assert "ctc_loss" not in parts
     torch.testing.assert_close(output.loss, expected)
@@ -150,13 +162,16 @@ def test_the_loss_is_the_sum_of_its_parts(
 
 
 @pytest.mark.parametrize(
-    ("trainable", "ctc_weight"),
+    ("trainable", "heads_weight"),
     [(("adapter",), 0.0), (("adapter", "language_model"), 0.0), (PARTS, 0.3)],
 )
 def test_the_parts_that_train_get_gradients_and_the_others_none(
-    space: Workspace, sources: dict[str, ClipSource], trainable: tuple[str, ...], ctc_weight: float
+    space: Workspace,
+    sources: dict[str, ClipSource],
+    trainable: tuple[str, ...],
+    heads_weight: float,
 ) -> None:
-    model = model_of(space, *trainable, ctc_weight=ctc_weight)
+    model = model_of(space, *trainable, heads_weight=heads_weight)
     model(**collator(space, sources)(some_batch())).loss.backward()
     for part in PARTS:
         module: nn.Module = getattr(model.model, part)
@@ -168,7 +183,7 @@ def test_the_parts_that_train_get_gradients_and_the_others_none(
             assert any(float(grad.abs().sum()) > 0 for grad in gradients.values()), part
         else:
             assert all(grad is None for grad in gradients.values()), part
-    assert (model.ctc_head.weight.grad is not None) == (ctc_weight > 0)
+    assert (model.heads.ctc_head.weight.grad is not None) == (heads_weight > 0)
 
 
 def test_a_few_answers_are_learnt_by_heart(

@@ -118,7 +118,7 @@ def tiny_recipe(steps: int = 4, **trainer: object) -> Recipe:
                     "mixture": mixture,
                     "tasks": tasks,
                     "text_share": 0.5,
-                    "ctc_weight": 0.3,
+                    "heads_weight": 0.3,
                     "trainer": settings,
                 },
             },

@@ -12,6 +12,8 @@ Source: paper section 3.1; the released model's window of 30 s = 1500 encoder fr
 tokens.
 """
 
+import math
+
 SAMPLING_RATE = 16_000  # Hz
 HOP_LENGTH = 160  # samples per mel frame: 10 ms
 N_FFT = 400  # samples per analysis window: 25 ms
@@ -20,6 +22,7 @@ ENCODER_FRAMES_PER_AUDIO_TOKEN = 4
 
 MEL_FRAMES_PER_AUDIO_TOKEN = MEL_FRAMES_PER_ENCODER_FRAME * ENCODER_FRAMES_PER_AUDIO_TOKEN  # 8
 SAMPLES_PER_AUDIO_TOKEN = HOP_LENGTH * MEL_FRAMES_PER_AUDIO_TOKEN  # 1280: 80 ms
+ENCODER_FRAMES_PER_SECOND = SAMPLING_RATE // (HOP_LENGTH * MEL_FRAMES_PER_ENCODER_FRAME)  # 50
 AUDIO_TOKENS_PER_SECOND = SAMPLING_RATE / SAMPLES_PER_AUDIO_TOKEN  # 12.5
 
 WINDOW_SECONDS = 30
@@ -56,3 +59,16 @@ def num_audio_tokens(num_mel_frames: int) -> int:
         2
     """
     return ceil_div(num_encoder_frames(num_mel_frames), ENCODER_FRAMES_PER_AUDIO_TOKEN)
+
+
+def first_encoder_frame(seconds: float) -> int:
+    """The first encoder frame whose middle is not before `seconds`.
+
+    What lasts from s to e fills the frames `first_encoder_frame(s)` up to but without
+    `first_encoder_frame(e)`.
+
+    Example:
+        >>> first_encoder_frame(0.03), first_encoder_frame(0.031)
+        (1, 2)
+    """
+    return max(0, math.ceil(round(seconds * ENCODER_FRAMES_PER_SECOND - 0.5, 6)))

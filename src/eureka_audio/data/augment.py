@@ -5,6 +5,7 @@ sample, in any worker and after any resume.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -43,9 +44,30 @@ class AugmentConfig(Config):
     max_mel_mask_fraction: float = 0.2
 
 
+class Timeline(NamedTuple):
+    """Where a moment of a clip lies after augmentation: at `seconds / speed + shift_seconds`."""
+
+    speed: float = 1.0
+    shift_seconds: float = 0.0
+
+    def place(self, seconds: float) -> float:
+        """The second at which what was at `seconds` is heard now."""
+        return seconds / self.speed + self.shift_seconds
+
+
+UNMOVED = Timeline()
+
+
+class Augmented(NamedTuple):
+    """Samples `(S',)` after augmentation, and where their moments went."""
+
+    samples: Samples
+    timeline: Timeline
+
+
 def augment_waveform(
     samples: Samples, config: AugmentConfig, rng: np.random.Generator, noise: NoiseSource
-) -> Samples:
+) -> Augmented:
     """Speed, room, noise, band limit, silence around and gain, each by chance.
 
     Args:
@@ -55,13 +77,17 @@ def augment_waveform(
         noise: gives `(S,)` noise of a wanted length; scaled to the drawn signal-to-noise ratio.
 
     Returns:
-        `(S',)` float32 in [-1, 1]; S' differs from S where speed or shift acted.
+        float32 in [-1, 1]; their number S' differs from S where speed or shift acted.
     """
+    speed, before = 1.0, 0
     if rng.random() < config.speed_probability:
-        samples = change_speed(samples, float(rng.uniform(*config.speed_range)))
+        speed = float(rng.uniform(*config.speed_range))
+        samples = change_speed(samples, speed)
     if rng.random() < config.shift_probability:
-        before, after = rng.integers(0, int(config.max_shift_seconds * SAMPLING_RATE) + 1, size=2)
-        samples = np.pad(samples, (int(before), int(after)))
+        before, after = map(
+            int, rng.integers(0, int(config.max_shift_seconds * SAMPLING_RATE) + 1, size=2)
+        )
+        samples = np.pad(samples, (before, after))
     if rng.random() < config.room_probability:
         samples = add_room(samples, float(rng.uniform(*config.room_decay_seconds)), rng)
     if rng.random() < config.noise_probability:
@@ -71,7 +97,8 @@ def augment_waveform(
     if rng.random() < config.band_limit_probability:
         samples = limit_band(samples, int(rng.integers(*config.band_limit_hz)))
     samples = samples * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
-    return np.clip(samples, -1.0, 1.0).astype(np.float32)
+    clipped = np.clip(samples, -1.0, 1.0).astype(np.float32)
+    return Augmented(clipped, Timeline(speed, before / SAMPLING_RATE))
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eureka_audio.data.augment import (
+    UNMOVED,
     AugmentConfig,
+    Timeline,
     augment_waveform,
     coloured_noise,
     mix_at_snr,
@@ -41,23 +44,32 @@ class ClipSource:
         )
 
 
+class HeardSample(NamedTuple):
+    """What one sample sounds like: its waveform `(S,)`, the clips that can be heard in it, and
+    where the moments of the first of them lie.
+    """
+
+    waveform: NDArray[np.float32]
+    clips: list[AudioClip]
+    timeline: Timeline
+
+
 def hear(
     sources: Mapping[str, ClipSource],
     sample: Sample,
     augment: AugmentConfig | None,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], list[AudioClip]]:
-    """The waveform of one sample, and the clips that can be heard in it.
+) -> HeardSample:
+    """Hear one sample.
 
     With augmentation, two clips of pure sound are sometimes heard at once; both are returned, and
     what is known of the mix is the union. Speech sometimes has a sound behind it as noise, which is
-    not returned: nothing is
-    claimed about it.
+    not returned: nothing is claimed about it.
     """
     source = sources[sample.source]
     clip, waveform = source.clips[sample.index], source.bank[sample.index]
     if augment is None:
-        return waveform, [clip]
+        return HeardSample(waveform, [clip], UNMOVED)
     clips = [clip]
     sound_sources = [other for other in sources.values() if other.is_pure_sound]
     if source in sound_sources and rng.random() < augment.mix_events_probability:
@@ -76,7 +88,8 @@ def hear(
             return _fit(chosen.bank[picked], num_samples, noise_rng)
         return coloured_noise(noise_rng, num_samples)
 
-    return augment_waveform(waveform, augment, rng, noise), clips
+    augmented = augment_waveform(waveform, augment, rng, noise)
+    return HeardSample(augmented.samples, clips, augmented.timeline)
 
 
 def _fit(

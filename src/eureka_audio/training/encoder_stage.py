@@ -13,14 +13,9 @@ from eureka_audio.data.sources import ClipSource
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.model.encoder import EurekaAudioEncoder
 from eureka_audio.model.presets import preset
-from eureka_audio.training.checkpoint import list_checkpoints, load_part, newest
-from eureka_audio.training.encoder_pretraining import (
-    TRAIT_TAGS,
-    EncoderWithHeads,
-    PretrainingCollator,
-    decode_characters,
-    tag_vocabulary,
-)
+from eureka_audio.training.checkpoint import list_checkpoints, load_weights, newest
+from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator
+from eureka_audio.training.heads import NUM_EVENT_TAGS, decode_characters
 from eureka_audio.training.local_start import start_local
 from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources, stage_seed
 from eureka_audio.training.trainer import train
@@ -28,28 +23,26 @@ from eureka_audio.training.trainer import train
 logger = logging.getLogger(__name__)
 
 EVALUATION_BATCH_SIZE = 32
+TAG_GROUPS = {
+    "event": slice(NUM_EVENT_TAGS),
+    "gender": slice(NUM_EVENT_TAGS, NUM_EVENT_TAGS + 2),
+    "age_group": slice(NUM_EVENT_TAGS + 2, NUM_EVENT_TAGS + 4),
+}
 
 
 def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordings: Path) -> None:
-    """Train one phase of the encoder in `run/<name>`, from what the phase before left.
-
-    The spelling head goes on with the encoder; the tagging head starts afresh, since each phase has
-    its own tags.
-    """
+    """Train one phase of the encoder in `run/<name>`, from what the phase before left."""
     stage, folder, cache = recipe.encoders[name], run / name, run / "cache"
     sources = open_sources(recipe, set(stage.mixture.weights), data, recordings, cache)
     held_out = open_sources(recipe, set(stage.evaluate), data, recordings, cache)
-    tags = tag_vocabulary(sources)
-    model = build_encoder(recipe, stage, tags)
+    model = build_encoder(recipe, stage)
     phases = list(recipe.encoders)
     if phases.index(name) > 0 and not list_checkpoints(folder):
-        previous = newest(run / phases[phases.index(name) - 1])
-        load_part(previous, "encoder.", model.encoder)
-        load_part(previous, "ctc_head.", model.ctc_head)
+        load_weights(newest(run / phases[phases.index(name) - 1]), model)
     plan = plan_mixture(stage_seed(recipe, name), sources, stage.mixture.model_dump())
     num_mel_bins = model.encoder.config.num_mel_bins
-    collate = PretrainingCollator(sources, tags, num_mel_bins, stage.augment)
-    plain = PretrainingCollator(held_out, tags, num_mel_bins, None)
+    collate = PretrainingCollator(sources, num_mel_bins, stage.augment)
+    plain = PretrainingCollator(held_out, num_mel_bins, None)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         assert isinstance(trained, EncoderWithHeads)
@@ -69,7 +62,7 @@ def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordin
     )
 
 
-def build_encoder(recipe: Recipe, stage: EncoderStage, tags: list[str]) -> EncoderWithHeads:
+def build_encoder(recipe: Recipe, stage: EncoderStage) -> EncoderWithHeads:
     """A fresh encoder of the recipe's shapes, with heads; the seed decides its weights."""
     torch.manual_seed(recipe.seed)
     config = preset(recipe.model.preset, **recipe.model.overrides).audio_config
@@ -77,7 +70,7 @@ def build_encoder(recipe: Recipe, stage: EncoderStage, tags: list[str]) -> Encod
     config._attn_implementation = "eager"  # a third faster than sdpa at these lengths on a CPU
     encoder = EurekaAudioEncoder(config)
     start_local(encoder)
-    return EncoderWithHeads(encoder, tags, stage.heads)
+    return EncoderWithHeads(encoder, stage.heads)
 
 
 def plan_mixture(
@@ -95,7 +88,9 @@ def plan_mixture(
 def judge_encoder(
     model: EncoderWithHeads, name: str, source: ClipSource, collate: PretrainingCollator
 ) -> dict[str, float]:
-    """Word error rate of the spelling head, accuracy of the tags of events and of traits."""
+    """Word error rate of the spelling head, accuracy of the frames' phones and of the tags of
+    events and of traits.
+    """
     references: list[str] = []
     hypotheses: list[str] = []
     right: dict[str, list[bool]] = {}
@@ -103,30 +98,25 @@ def judge_encoder(
     for start in range(0, len(order), EVALUATION_BATCH_SIZE):
         chosen = order[start : start + EVALUATION_BATCH_SIZE]
         batch = collate(Batch(tuple(Sample(name, index, 0) for index in chosen)))
-        with torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
-            output = model(**batch)
-        spelled = decode_characters(output.ctc_logits, output.frame_lengths)
+        output = model(**batch)
+        spelled = decode_characters(output.heads.ctc_logits, output.frame_lengths)
+        phones = output.heads.phone_logits.argmax(-1)[:, : batch["phone_targets"].shape[1]]
+        spoken = batch["phone_targets"] > 0
+        if spoken.any():
+            hits = (phones == batch["phone_targets"])[spoken]
+            right.setdefault("phone", []).extend(hits.tolist())
         for row, index in enumerate(chosen):
             clip = source.clips[index]
             if clip.transcript is not None:
                 references.append(clip.transcript)
                 hypotheses.append(spelled[row])
-            for group, positions in _tag_groups(model.tags).items():
+            for group, positions in TAG_GROUPS.items():
                 known = batch["tag_known"][row, positions].all()
                 truth = batch["tag_targets"][row, positions]
                 if known and truth.sum() == 1:
-                    guess = output.tag_logits[row, positions].argmax()
+                    guess = output.heads.tag_logits[row, positions].argmax()
                     right.setdefault(group, []).append(bool(truth[guess] == 1))
     figures = {f"{name}/{group}": sum(hits) / len(hits) for group, hits in right.items()}
     if references:
         figures[f"{name}/wer"] = word_error_rate(references, hypotheses).value
     return figures
-
-
-def _tag_groups(tags: tuple[str, ...]) -> dict[str, list[int]]:
-    num_events = len(tags) - len(TRAIT_TAGS)
-    return {
-        "event": list(range(num_events)),
-        "gender": [num_events, num_events + 1],
-        "age_group": [num_events + 2, num_events + 3],
-    }

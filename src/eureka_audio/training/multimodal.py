@@ -22,14 +22,10 @@ from eureka_audio.data.tasks import draw_task
 from eureka_audio.errors import ConfigError
 from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
-from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
-from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
-from eureka_audio.training.encoder_pretraining import (
-    CHARACTERS,
-    ctc_loss,
-    pad_transcripts,
-    spoken_words,
-)
+from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.training.heads import EncoderHeads, EncoderHeadsConfig, head_targets
+from eureka_audio.training.oracle import OracleEmbedding, knows, token_symbols
+from eureka_audio.training.text_pretraining import encode_line
 
 logger = logging.getLogger(__name__)
 
@@ -48,41 +44,53 @@ class MultimodalOutput:
 class MultimodalModel(nn.Module):
     """The model under training: its parts frozen or not, its loss split up for the log.
 
-    Departure: while the encoder learns, it may keep spelling (`ctc_weight`). The paper's Whisper
-    has heard years of speech; ours still has letters to learn.
+    Departure: while the adapter is new, it may also be shown what the oracle would say
+    (`oracle_weight`), which the decoder already understands. While the encoder learns, its heads
+    may go on teaching it (`heads_weight`): the paper's Whisper has heard years of speech, ours
+    still has letters to learn.
     """
 
     def __init__(
         self,
         model: EurekaAudioForConditionalGeneration,
         trainable: Sequence[str],
-        ctc_weight: float = 0.0,
+        heads_weight: float = 0.0,
+        heads: EncoderHeadsConfig | None = None,
+        oracle_weight: float = 0.0,
     ) -> None:
         """`trainable` names the parts that learn: audio_encoder, adapter, language_model."""
         super().__init__()
         self.model = model
-        self.ctc_weight = ctc_weight
-        self.ctc_head = nn.Linear(model.config.audio_config.d_model, len(CHARACTERS) + 1)
+        self.heads_weight = heads_weight
+        self.oracle_weight = oracle_weight
+        self.oracle = OracleEmbedding(model.config.text_config.hidden_size).requires_grad_(False)
+        self._audio_embeds: list[Tensor] = []
+        model.adapter.register_forward_hook(self._keep_audio_embeds)
+        self.heads = EncoderHeads(model.config.audio_config.d_model, heads or EncoderHeadsConfig())
         self._audio_features: list[Tensor] = []
         model.audio_encoder.register_forward_hook(self._keep_audio_features)
         for name in ("audio_encoder", "adapter", "language_model"):
             getattr(model, name).requires_grad_(name in trainable)
         model.audio_encoder.embed_positions.requires_grad_(False)
 
-    def forward(
-        self, ctc_targets: Tensor, ctc_lengths: Tensor, **batch: Tensor
-    ) -> MultimodalOutput:
-        """Loss of one collated batch."""
+    def forward(self, targets: Mapping[str, Tensor], **batch: Tensor) -> MultimodalOutput:
+        """Loss of one collated batch; `targets` are those of the heads."""
         self._audio_features.clear()
+        self._audio_embeds.clear()
         output = self.model(**batch, use_cache=False)
         loss = output.loss
         metrics: dict[str, float | Tensor] = {"ntp_loss": output.ntp_loss.detach()}
-        if self.ctc_weight > 0:
+        if self.heads_weight > 0:
             frame_lengths = encoder_frame_lengths(batch["feature_lengths"])
-            logits_ALV = self.ctc_head(self._audio_features[0])
-            spelling_loss = ctc_loss(logits_ALV, frame_lengths, ctc_targets, ctc_lengths)
-            loss = loss + self.ctc_weight * spelling_loss
-            metrics["ctc_loss"] = spelling_loss.detach()
+            heads = self.heads(self._audio_features[0], frame_lengths, targets)
+            loss = loss + self.heads_weight * heads.loss
+            metrics.update(heads.metrics, heads_loss=heads.loss.detach())
+        if self.oracle_weight > 0:
+            distance = oracle_loss(
+                self._audio_embeds[0], self.oracle(targets["symbols"]), targets["symbols_known"]
+            )
+            loss = loss + self.oracle_weight * distance
+            metrics["oracle_loss"] = distance.detach()
         if output.load_balancing_loss is not None:
             metrics["load_balancing_loss"] = output.load_balancing_loss.detach()
             share = output.router_statistics.tokens_per_expert.float()
@@ -91,6 +99,18 @@ class MultimodalModel(nn.Module):
 
     def _keep_audio_features(self, encoder: nn.Module, inputs: object, output: Any) -> None:
         self._audio_features.append(output.last_hidden_state)
+
+    def _keep_audio_embeds(self, adapter: nn.Module, inputs: object, output: Any) -> None:
+        self._audio_embeds.append(output.audio_embeds)
+
+
+def oracle_loss(audio_embeds: Tensor, oracle_embeds: Tensor, known: Tensor) -> Tensor:
+    """How far the adapter is from saying what the oracle would: squared error over the oracle's
+    mean square, of the tokens `(N,)` of which the oracle knows everything.
+    """
+    error_ND = (audio_embeds.float() - oracle_embeds.float()).pow(2)
+    scale = oracle_embeds.float().pow(2).mean().clamp(min=1e-12)
+    return (error_ND.mean(dim=1) * known).sum() / known.sum().clamp(min=1) / scale
 
 
 class MultimodalCollator:
@@ -104,6 +124,8 @@ class MultimodalCollator:
         augment: `None` gives the clips as they are.
         text_lines: plain text, drawn from so that the decoder keeps its language.
         text_share: lines of text added per audio sample (1.0 is the paper's 1:1 by samples).
+        with_oracle: also give `symbols` `(N, symbols)` and `symbols_known` `(N,)` of the audio
+            tokens.
 
     A clip that is fit for none of its source's tasks is left out of its batch; what share of them
     that concerns is logged at the start.
@@ -121,9 +143,10 @@ class MultimodalCollator:
         augment: AugmentConfig | None,
         text_lines: Sequence[str] = (),
         text_share: float = 0.0,
+        with_oracle: bool = False,
     ) -> None:
         for name, source in sources.items():
-            _check_fitness(source, tasks.get(name, {}))
+            check_fitness(source, tasks.get(name, {}))
         if augment is not None and augment.mix_events_probability > 0:
             raise ConfigError(
                 "expected augment.mix_events_probability 0 where tasks are learnt, since a task "
@@ -137,14 +160,16 @@ class MultimodalCollator:
         self.augment = augment
         self.text_lines = text_lines
         self.text_share = text_share
+        self.with_oracle = with_oracle
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Tensors of one batch."""
-        encoded, transcripts = [], []
+    def __call__(self, batch: Batch) -> dict[str, Any]:
+        """Tensors of one batch; what heads and oracle tell of it is under `targets`."""
+        encoded, kept, symbols = [], [], []
         for sample in batch.samples:
             rng = np.random.default_rng(sample.seed)
-            samples, (clip, *_) = hear(self.sources, sample, self.augment, rng)
-            audio = DecodedAudio(samples, clip.id)
+            heard = hear(self.sources, sample, self.augment, rng)
+            clip = heard.clips[0]
+            audio = DecodedAudio(heard.waveform, clip.id)
             drawn = draw_task(clip, audio, self.tasks[sample.source], rng)
             if drawn is None:
                 continue
@@ -155,9 +180,13 @@ class MultimodalCollator:
                     transform=partial(self._mask, rng),
                 )
             )
-            transcripts.append(spoken_words([clip]))
+            kept.append(heard)
+            if self.with_oracle:
+                num_tokens = encoded[-1].num_audio_tokens
+                symbols.append(token_symbols(clip, num_tokens, None, rng, heard.timeline))
             if rng.random() < self.text_share:
-                encoded.append(self._text(self.text_lines[int(rng.integers(len(self.text_lines)))]))
+                line = self.text_lines[int(rng.integers(len(self.text_lines)))]
+                encoded.append(encode_line(line, self.processor.tokenizer))
         if not encoded:
             names = sorted({sample.source for sample in batch.samples})
             raise ConfigError(
@@ -167,20 +196,22 @@ class MultimodalCollator:
         tensors = self.processor.collate(
             encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
         )
-        return {**tensors, **pad_transcripts(transcripts)}
+        targets = head_targets(kept)
+        if self.with_oracle:
+            known = [knows(sample.clips[0]) for sample in kept]
+            targets["symbols"] = torch.from_numpy(np.concatenate(symbols))
+            targets["symbols_known"] = torch.tensor(known).repeat_interleave(
+                torch.tensor([len(rows) for rows in symbols])
+            )
+        return {**tensors, "targets": targets}
 
     def _mask(self, rng: np.random.Generator, log_mel: Tensor) -> Tensor:
         if self.augment is None:
             return log_mel
         return torch.from_numpy(mask_features(log_mel.numpy(), self.augment, rng))
 
-    def _text(self, line: str) -> EncodedConversation:
-        tokenizer = self.processor.tokenizer
-        ids = (*encode_plain(tokenizer, line), token_id(tokenizer, END_OF_TEXT))
-        return EncodedConversation(ids, ids, (), 0.0)
 
-
-def _check_fitness(source: ClipSource, weights: Mapping[str, float]) -> None:
+def check_fitness(source: ClipSource, weights: Mapping[str, float]) -> None:
     """Put some clips of a source to its tasks, all over it, and say how many are fit for none."""
     rng = np.random.default_rng(0)
     tried = source.clips[:: max(1, len(source.clips) // FITNESS_CLIPS)]

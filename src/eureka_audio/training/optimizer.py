@@ -12,6 +12,7 @@ from torch import nn
 
 from eureka_audio.config import Config
 from eureka_audio.errors import ConfigError
+from eureka_audio.training.muon import Muon
 
 
 class OptimizerConfig(Config):
@@ -63,14 +64,7 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
         )
     ]
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                matrices,
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
+        optimizers.append(Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]

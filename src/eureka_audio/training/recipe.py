@@ -17,11 +17,12 @@ from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
-from eureka_audio.training.encoder_pretraining import EncoderHeadsConfig
+from eureka_audio.training.heads import EncoderHeadsConfig
+from eureka_audio.training.oracle import OracleNoise
 from eureka_audio.training.trainer import TrainerConfig
 
 # What a run's folder holds beside the folders of its named stages.
-RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", "export", "model")
+RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", "oracle", "export", "model")
 
 
 class SourceConfig(Config):
@@ -104,18 +105,34 @@ class DecoderStage(Config):
     trainer: TrainerConfig = TrainerConfig()
 
 
+class OracleStage(Config):
+    """The decoder's practice on what a perfect ear would hear (`oracle.py`).
+
+    `tasks` and `text_share` are those of a `MultimodalStage`.
+    """
+
+    mixture: MixtureConfig
+    tasks: dict[str, dict[str, float]]
+    text_share: float = 0.0
+    noise: OracleNoise = OracleNoise()
+    trainer: TrainerConfig = TrainerConfig()
+
+
 class MultimodalStage(Config):
     """Training on tasks: which parts learn, from what, how often.
 
     `tasks` gives for each source the weights of the tasks its clips are put to; `text_share` the
-    lines of plain text added per audio sample, `ctc_weight` how much the encoder goes on spelling.
+    lines of plain text added per audio sample, `heads_weight` how much the encoder's heads go on
+    teaching it, `oracle_weight` how much the adapter is drawn to what the oracle would say.
     """
 
     trainable: tuple[Literal["audio_encoder", "adapter", "language_model"], ...]
     mixture: MixtureConfig
     tasks: dict[str, dict[str, float]]
     text_share: float = 0.0
-    ctc_weight: float = 0.0
+    heads_weight: float = 0.0
+    oracle_weight: float = 0.0
+    heads: EncoderHeadsConfig = EncoderHeadsConfig()
     augment: AugmentConfig = AugmentConfig(mix_events_probability=0.0)
     trainer: TrainerConfig = TrainerConfig()
 
@@ -141,6 +158,7 @@ class Recipe(Config):
     text: TextConfig = TextConfig()
     encoders: dict[str, EncoderStage]
     decoder: DecoderStage = DecoderStage()
+    oracle: OracleStage | None = None
     stages: dict[str, MultimodalStage] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -1,5 +1,5 @@
-"""The stages of a recipe, in order: tokenizer -> encoder -> decoder -> Stage 1 -> Stage 2 -> SFT ->
-export.
+"""The stages of a recipe, in order: tokenizer -> encoder -> decoder -> oracle -> Stage 1 ->
+Stage 2 -> SFT -> export.
 
 Each stage starts from what the one before left in the run's folder, and resumes itself if it was
 cut off. A finished stage is passed over.
@@ -43,6 +43,7 @@ from eureka_audio.text.tokenizer import (
 from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights, newest
 from eureka_audio.training.encoder_stage import plan_mixture, run_encoder_stage
 from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
+from eureka_audio.training.oracle import OracleCollator, OracleModel
 from eureka_audio.training.recipe import MultimodalStage, Recipe, open_sources, stage_seed
 from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_text
 from eureka_audio.training.trainer import train
@@ -123,7 +124,8 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
 def stage_names(recipe: Recipe) -> list[str]:
     """Names of a recipe's stages, in the order they run."""
     last = ["export"] if recipe.stages else []
-    return ["tokenizer", *recipe.encoders, "decoder", *recipe.stages, *last]
+    oracle = ["oracle"] if recipe.oracle else []
+    return ["tokenizer", *recipe.encoders, "decoder", *oracle, *recipe.stages, *last]
 
 
 def run_stage(space: Workspace, name: str) -> None:
@@ -131,6 +133,7 @@ def run_stage(space: Workspace, name: str) -> None:
     fixed: dict[str, Callable[[Workspace], None]] = {
         "tokenizer": run_tokenizer_stage,
         "decoder": run_decoder_stage,
+        "oracle": run_oracle_stage,
         "export": export,
     }
     if name in fixed:
@@ -199,6 +202,32 @@ def run_decoder_stage(space: Workspace) -> None:
     train(model, batches, stage.trainer, space.run / "decoder")
 
 
+def run_oracle_stage(space: Workspace) -> None:
+    """Let the decoder practise on the oracle."""
+    stage = space.recipe.oracle
+    assert stage is not None
+    config = space.config()
+    torch.manual_seed(space.recipe.seed)
+    language_model = Qwen3ForCausalLM(config.text_config)
+    model = OracleModel(language_model, token_id(space.processor.tokenizer, AUDIO_PAD))
+    if not list_checkpoints(space.run / "oracle"):
+        load_part(newest(space.run / "decoder"), "language_model.", model.language_model)
+        model.match_loudness()
+    sources = space.sources(set(stage.mixture.weights))
+    plan = plan_mixture(stage_seed(space.recipe, "oracle"), sources, stage.mixture.model_dump())
+    collate = OracleCollator(
+        sources, space.processor, stage.tasks, stage.noise, space.lines, stage.text_share
+    )
+    train(
+        model,
+        lambda first, last: stream_batches(
+            plan, collate, first_step=first, last_step=last, num_workers=stage.trainer.num_workers
+        ),
+        stage.trainer,
+        space.run / "oracle",
+    )
+
+
 def run_multimodal_stage(space: Workspace, name: str) -> None:
     """Train the whole model on the tasks of one stage, from what the stage before left."""
     stage: MultimodalStage = space.recipe.stages[name]
@@ -206,13 +235,21 @@ def run_multimodal_stage(space: Workspace, name: str) -> None:
     model = EurekaAudioForConditionalGeneration(space.config())
     # A third faster than sdpa at the lengths of training clips on a CPU.
     model.audio_encoder.config._attn_implementation = "eager"
-    wrapped = MultimodalModel(model, stage.trainable, stage.ctc_weight)
+    wrapped = MultimodalModel(
+        model, stage.trainable, stage.heads_weight, stage.heads, stage.oracle_weight
+    )
     if not list_checkpoints(space.run / name):
         load_previous(space, name, wrapped)
     sources = space.sources(set(stage.mixture.weights))
     plan = plan_mixture(stage_seed(space.recipe, name), sources, stage.mixture.model_dump())
     collate = MultimodalCollator(
-        sources, space.processor, stage.tasks, stage.augment, space.lines, stage.text_share
+        sources,
+        space.processor,
+        stage.tasks,
+        stage.augment,
+        space.lines,
+        stage.text_share,
+        with_oracle=stage.oracle_weight > 0,
     )
     train(
         wrapped,
@@ -232,10 +269,12 @@ def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None
         load_weights(newest(space.run / order[position - 1]), wrapped)
         return
     encoder = newest(space.run / list(space.recipe.encoders)[-1])
-    decoder = newest(space.run / "decoder")
+    decoder = newest(space.run / ("oracle" if space.recipe.oracle else "decoder"))
     load_part(encoder, "encoder.", wrapped.model.audio_encoder)
-    load_part(encoder, "ctc_head.", wrapped.ctc_head)
+    load_part(encoder, "heads.", wrapped.heads)
     load_part(decoder, "language_model.", wrapped.model.language_model)
+    if space.recipe.oracle:
+        load_part(decoder, "oracle.", wrapped.oracle)
     match_loudness(wrapped.model)
 
 

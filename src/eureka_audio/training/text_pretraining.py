@@ -15,6 +15,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from eureka_audio.data.mixture import Batch
 from eureka_audio.errors import ConfigError
+from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
 
 
@@ -49,6 +50,12 @@ class PackedText:
         """The rows of a planned batch."""
         chosen = self.rows[[sample.index for sample in batch.samples]]
         return {"input_ids": torch.from_numpy(chosen.astype(np.int64))}
+
+
+def encode_line(line: str, tokenizer: PreTrainedTokenizerBase) -> EncodedConversation:
+    """A line of plain text as a conversation without audio, all of it to be learnt."""
+    ids = (*encode_plain(tokenizer, line), token_id(tokenizer, END_OF_TEXT))
+    return EncodedConversation(ids, ids, (), 0.0)
 
 
 def pack_text(

@@ -189,7 +189,10 @@ def _logged_step(line: str) -> float:
 
 
 def _to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
-    return {
-        name: value.to(device) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
+    moved: dict[str, Any] = {}
+    for name, value in batch.items():
+        if isinstance(value, dict):
+            moved[name] = _to_device(value, device)
+        else:
+            moved[name] = value.to(device) if isinstance(value, Tensor) else value
+    return moved
