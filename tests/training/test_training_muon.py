@@ -26,7 +26,7 @@ def test_singular_values_come_near_one_and_singular_vectors_stay(shape: tuple[in
 @pytest.mark.parametrize("work_type", [torch.float32, torch.bfloat16])
 def test_steps_are_those_of_torch(work_type: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's computes in bfloat16, so agreement is to a few percent of the step."""
-    monkeypatch.setattr(muon, "arithmetic_type", lambda device: work_type)
+    monkeypatch.setattr(muon, "fast_type", lambda device: work_type)
     torch.manual_seed(0)
     starts = [torch.randn(shape) for shape in SHAPES]
     ours, theirs = ([nn.Parameter(start.clone()) for start in starts] for _ in range(2))

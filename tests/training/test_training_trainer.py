@@ -18,7 +18,8 @@ from eureka_audio.data.mixture import Batch, MixturePlan
 from eureka_audio.errors import CheckpointError, ConfigError, TrainingError
 from eureka_audio.training.checkpoint import list_checkpoints, newest
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers, rate_factor
-from eureka_audio.training.trainer import RunLog, TrainerConfig, train
+from eureka_audio.training.precision import fast_type
+from eureka_audio.training.trainer import RunLog, TrainerConfig, train, train_step
 
 STEPS = 9
 
@@ -260,3 +261,27 @@ def test_nothing_to_train_is_refused() -> None:
 def test_counts_are_positive(key: str) -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         TrainerConfig(**{key: 0})
+
+
+@pytest.mark.parametrize(
+    ("precision", "abilities", "autocast"),
+    [
+        ("auto", {"amx_bf16": True}, True),
+        ("auto", {"avx512_bf16": True}, True),
+        ("auto", {"avx512_bf16": False}, False),
+        ("fp32", {"amx_bf16": True}, False),
+        ("bf16", {}, True),
+    ],
+)
+def test_bfloat16_is_used_where_it_is_wanted_and_there(
+    monkeypatch: pytest.MonkeyPatch, precision: str, abilities: dict[str, bool], autocast: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    seen: list[bool] = []
+    model = Net()
+    model.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    settings = config(precision=precision)
+    batch = next(batches(0)(0, 1))
+    train_step(model, batch, build_optimizers(model, settings.optimizer), 1.0, settings)
+    assert seen == [autocast]
+    assert fast_type(torch.device("cuda")) is torch.bfloat16

@@ -16,6 +16,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from eureka_audio.training.precision import fast_type
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 5
 EPSILON = 1e-7
@@ -87,7 +89,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
 
     Five steps of a Newton-Schulz iteration; singular vectors stay.
     """
-    work = matrices.to(arithmetic_type(matrices.device))
+    work = matrices.to(fast_type(matrices.device))
     is_tall = work.shape[-2] > work.shape[-1]
     if is_tall:
         work = work.mT
@@ -97,9 +99,3 @@ def orthogonalized(matrices: Tensor) -> Tensor:
         gram = work @ work.mT
         work = a * work + (b * gram + c * gram @ gram) @ work
     return (work.mT if is_tall else work).to(torch.float32)
-
-
-def arithmetic_type(device: torch.device) -> torch.dtype:
-    """bfloat16 where it is fast, else float32."""
-    fast = device.type != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32

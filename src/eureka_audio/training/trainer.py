@@ -22,13 +22,19 @@ from eureka_audio.durable import atomic_write
 from eureka_audio.errors import TrainingError
 from eureka_audio.training.checkpoint import resume_latest, save_checkpoint
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers, rate_factor
+from eureka_audio.training.precision import fast_type
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class TrainerConfig(Config):
-    """Length, precision and bookkeeping of one run."""
+    """Length, precision and bookkeeping of one run.
+
+    `precision` "auto" is bf16 (mixed) where the hardware has it, else fp32.
+    """
 
     max_steps: PositiveInt = 1000
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     optimizer: OptimizerConfig = OptimizerConfig()
     seed: int = 0
     num_workers: NonNegativeInt = 1
@@ -105,9 +111,9 @@ def train_step(
     config: TrainerConfig,
 ) -> dict[str, float | Tensor]:
     """One forward, backward and step at `rate` times each group's peak learning rate."""
-    with torch.autocast(
-        next(model.parameters()).device.type, torch.bfloat16, enabled=config.precision == "bf16"
-    ):
+    device = next(model.parameters()).device
+    wanted = fast_type(device) if config.precision == "auto" else PRECISIONS[config.precision]
+    with torch.autocast(device.type, torch.bfloat16, enabled=wanted is torch.bfloat16):
         output: StepOutput = model(**batch)
     output.loss.backward()
     loss = float(output.loss.detach())
