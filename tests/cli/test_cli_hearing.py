@@ -1,6 +1,8 @@
 """transcribe, ask and caption as a new user would try them, with everything that can be wrong."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,28 @@ def test_a_long_list_is_answered_in_groups(model, clips, capsys, monkeypatch) ->
     assert [item["path"] for item in objects] == [*(clips * 2), clips[0]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("command", [["transcribe"], ["transcribe", "--json"]])
+def test_a_name_that_no_terminal_can_show_loses_nothing(
+    command: list[str], encoding: str, model, clips, tmp_path: Path, monkeypatch
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.wav")  # as Latin-1 wrote it
+    odd.write_bytes(Path(clips[0]).read_bytes())
+    accented = tmp_path / "é.wav"
+    accented.write_bytes(Path(clips[0]).read_bytes())
+    files = [str(odd), str(accented), clips[1], f"{tmp_path}/gone\udce9.wav"]
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert main([*command, *files, "--model", model]) == 1
+    sys.stdout.flush()
+    lines = written.getvalue().decode(encoding).splitlines()
+    if "--json" in command:
+        assert [json.loads(line)["path"] for line in lines] == files
+    else:
+        assert len(lines) == 3
+        assert "caf\\udce9.wav: " in lines[0]
+
+
 def make_bad(kind: str, folder: Path) -> str:
     """An input that cannot be heard; returns its path."""
     path = folder / f"{kind}.wav"
@@ -89,6 +113,12 @@ def make_bad(kind: str, folder: Path) -> str:
     elif kind == "fast":
         soundfile.write(path, tone, 384_000)
     return str(path)
+
+
+def test_an_empty_name_is_one_line(model, clips, capsys) -> None:
+    assert main(["transcribe", "", clips[0], "--model", model]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "expected the path of a file, got an empty one" in line
 
 
 BAD = {
@@ -189,6 +219,13 @@ def test_a_damaged_model_is_one_line(model, clips, capsys, tmp_path: Path) -> No
         ["ask", "a.wav", "--question", " "],
         ["ask", "a.wav", *QUESTION, "--choice", "a"],
         ["ask", "a.wav", *QUESTION, "--choice", "a", "--choice", "a"],
+        ["ask", "a.wav", *QUESTION, "--choice", "a", "--choice", " "],
+        ["ask", "a.wav", *QUESTION, "--choice", "a", "--choice", "b\udcff"],
+        ["ask", "a.wav", "--question", "what\udcff?"],
+        ["transcribe", "a.wav", "--language", " "],
+        ["transcribe", "a.wav", "--language", "\udcff"],
+        ["transcribe", "a.wav", "--device", "meta"],
+        ["transcribe", "a.wav", "--device", "privateuseone"],
         ["transcribe", "a.wav", "--colour"],
         ["transcribe", "a.wav", "--device", "abacus"],
     ],
@@ -216,6 +253,21 @@ def test_a_fault_of_ours_is_one_line_too(model, clips, capsys, monkeypatch) -> N
     assert "unexpected ZeroDivisionError: first second" in line
     monkeypatch.setenv("EUREKA_AUDIO_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
+        main(["transcribe", clips[0], "--model", model])
+
+
+def test_a_full_disk_is_one_line_and_no_bug_of_ours(model, clips, capsys, monkeypatch) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("eureka_audio.inference.assistant.EurekaAudio.transcribe", fill)
+    monkeypatch.delenv("EUREKA_AUDIO_DEBUG", raising=False)
+    assert main(["transcribe", clips[0], "--model", model]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    assert "bug" not in line
+    monkeypatch.setenv("EUREKA_AUDIO_DEBUG", "1")
+    with pytest.raises(OSError, match="No space left"):
         main(["transcribe", clips[0], "--model", model])
 
 

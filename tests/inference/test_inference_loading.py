@@ -13,11 +13,20 @@ from tiny_assistant import noise, tiny_model, tiny_processor
 from transformers import AutoModel, AutoProcessor, WhisperFeatureExtractor
 
 import eureka_audio
+from eureka_audio.checksums import write_checksums
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference import loading
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
+
+PARTS = (
+    "config.json",
+    "generation_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 
 
 @pytest.fixture
@@ -136,6 +145,78 @@ def test_a_processor_that_is_incomplete(checkpoint: Path, name: str) -> None:
     (checkpoint / name).unlink()
     with pytest.raises(CheckpointError, match="expected the processor beside the model"):
         EurekaAudio.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((name, content) for name in PARTS for content in ("[]", "5", '"x"')),
+        ("tokenizer.json", "{}"),
+        ("processor_config.json", "{}"),
+        ("tokenizer_config.json", "{}"),
+        ("tokenizer.json", {"model": {}}),
+        ("tokenizer.json", {"pre_tokenizer": {"type": "X"}}),
+        ("generation_config.json", {"suppress_tokens": "x"}),
+        ("generation_config.json", {"suppress_tokens": [1_000_000]}),
+        ("generation_config.json", {"eos_token_id": {"a": 1}}),
+        ("generation_config.json", {"eos_token_id": -1}),
+        ("generation_config.json", {"max_chunk_seconds": 99}),
+    ],
+)
+def test_a_file_that_is_json_and_nonsense_is_a_typed_error(
+    checkpoint: Path, name: str, content: str | dict
+) -> None:
+    (checkpoint / "checksums.json").unlink()
+    file = checkpoint / name
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(file.read_text()), **content})
+    file.write_text(content)
+    with pytest.raises(CheckpointError, match=str(checkpoint) + r"|generation_config\.json"):
+        EurekaAudio.from_pretrained(checkpoint)
+
+
+def test_a_fault_that_is_not_the_files_is_not_blamed_on_them(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(EurekaAudioProcessor, "from_pretrained", fail)
+    with pytest.raises(ZeroDivisionError):
+        EurekaAudio.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize("marked_as_derived", [False, True])
+def test_the_length_of_a_chunk_survives_saving_and_loading(
+    tmp_path: Path, marked_as_derived: bool
+) -> None:
+    model = tiny_model()
+    model.generation_config.max_chunk_seconds = 5
+    save_checkpoint(model, tmp_path / "tiny", tiny_processor())
+    if marked_as_derived:  # as every file says that an earlier version wrote
+        file = tmp_path / "tiny" / "generation_config.json"
+        settings = json.loads(file.read_text())
+        file.write_text(json.dumps({**settings, "_from_model_config": True}))
+        write_checksums(tmp_path / "tiny")
+    else:
+        loaded = type(model).from_pretrained(tmp_path / "tiny")
+        assert loaded.generation_config.max_chunk_seconds == 5
+    assistant = EurekaAudio.from_pretrained(tmp_path / "tiny")
+    assert assistant.model.generation_config.max_chunk_seconds == 5
+    assert assistant.model.generation_config.suppress_tokens == [tiny_processor().audio_token_id]
+
+
+def test_a_folder_called_like_a_packaged_model_does_not_hide_it(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package" / "weights").mkdir(parents=True)
+    packaged = checkpoint.rename(tmp_path / "package" / "weights" / "nano")
+    monkeypatch.setattr(loading.resources, "files", lambda _: tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    assert loading.find_checkpoint("nano") == packaged
+    (tmp_path / "nano" / "config.json").touch()
+    assert loading.find_checkpoint("nano") == Path("nano")
 
 
 def test_a_processor_of_another_model(tmp_path: Path) -> None:

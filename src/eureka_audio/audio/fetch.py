@@ -82,6 +82,8 @@ def open_file(path: str | os.PathLike[str], access: AudioAccess = LOCAL_USER) ->
         AudioAccessError: it lies outside the allowed folders, or may not be read.
     """
     text = os.fspath(path)
+    if not text:
+        raise AudioNotFoundError("expected the path of a file, got an empty one; name a file")
     name = display_name(text)
     if text.startswith("\\\\") or (os.name == "nt" and text.startswith("//")):
         raise AudioAccessError(f"{name}: expected a local file, got a network path; copy it first")

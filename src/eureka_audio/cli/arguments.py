@@ -1,13 +1,19 @@
 """What `transcribe`, `ask` and `caption` share: arguments, and one answer for each file."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eureka_audio.cli.outcome import EXIT_FAILED, EXIT_GOOD, one_line, print_error
-from eureka_audio.errors import CheckpointError, EurekaAudioError
+from eureka_audio.cli.outcome import (
+    EXIT_FAILED,
+    EXIT_GOOD,
+    one_line,
+    print_error,
+    print_json,
+    print_text,
+)
+from eureka_audio.errors import CheckpointError, ConfigError, EurekaAudioError
 from eureka_audio.protocols import Reply
 
 if TYPE_CHECKING:
@@ -36,6 +42,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_words(option: str, words: str) -> None:
+    """See that an option's words can be put to a model.
+
+    Raises:
+        ConfigError: they are blank, or no valid Unicode.
+    """
+    try:
+        words.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{option}: expected valid Unicode, got {words!r:.80}; check the terminal's encoding"
+        ) from error
+    if not words.strip():
+        raise ConfigError(f"{option}: expected some text, got {words!r}; write something")
+
+
 def answer_files(args: argparse.Namespace, answer: Answer) -> int:
     """Load the model, answer every file, print the answers; returns the exit code."""
     from eureka_audio.inference.assistant import EurekaAudio
@@ -46,7 +68,7 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
     except CheckpointError as error:
         if args.json:  # an object for each input is promised, whatever happens
             for path in args.files:
-                print(json.dumps(as_json(path, error), ensure_ascii=False))
+                print_json(as_json(path, error))
         raise
     code = EXIT_GOOD
     for group in _groups(args.files):
@@ -56,9 +78,10 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
                 if not args.json:
                     print_error(_naming(path, str(reply)))
             if args.json:
-                print(json.dumps(as_json(path, reply), ensure_ascii=False))
+                print_json(as_json(path, reply))
             elif isinstance(reply, Reply):
-                print(reply.text if len(args.files) == 1 else f"{path}: {one_line(reply.text)}")
+                alone = len(args.files) == 1
+                print_text(reply.text if alone else f"{path}: {one_line(reply.text)}")
         sys.stdout.flush()
     return code
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from eureka_audio.cli.arguments import add_model_arguments, answer_files
+from eureka_audio.cli.arguments import add_model_arguments, answer_files, check_words
 from eureka_audio.errors import ConfigError
 
 
@@ -32,15 +32,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: no question, or choices that are none.
     """
-    if not args.question.strip():
-        raise ConfigError("--question: expected some text, got none; ask something")
+    check_words("--question", args.question)
     choices = args.choices
-    if choices is not None and (
-        len(set(choices)) < max(2, len(choices)) or not all(map(str.strip, choices))
-    ):
-        raise ConfigError(
-            f"--choice: expected at least two different answers, none empty, got {choices}"
-        )
+    for choice in choices or ():
+        check_words("--choice", choice)
+    if choices is not None and len(set(choices)) < max(2, len(choices)):
+        raise ConfigError(f"--choice: expected at least two different answers, got {choices}")
     return answer_files(
         args, lambda model, files: model.ask(files, args.question, choices, errors="return")
     )

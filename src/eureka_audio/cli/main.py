@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("interrupted")
         return EXIT_INTERRUPTED
+    except OSError as error:  # a full disk, a lost mount: the machine's doing, not a bug
+        if os.environ.get("EUREKA_AUDIO_DEBUG"):
+            raise
+        print_error(f"the system refused to read or write: {error}; see to it and try again")
+        return EXIT_FAILED
     except Exception as error:  # the edge of the process: no traceback for a user
         if os.environ.get("EUREKA_AUDIO_DEBUG"):
             raise

@@ -2,7 +2,7 @@
 
 import argparse
 
-from eureka_audio.cli.arguments import add_model_arguments, answer_files
+from eureka_audio.cli.arguments import add_model_arguments, answer_files, check_words
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -18,7 +18,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Transcribe; returns the exit code."""
+    """Transcribe; returns the exit code.
+
+    Raises:
+        ConfigError: a language that is none.
+    """
+    if args.language is not None:
+        check_words("--language", args.language)
     return answer_files(
         args, lambda model, files: model.transcribe(files, args.language, errors="return")
     )

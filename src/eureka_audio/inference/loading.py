@@ -13,6 +13,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.inference.long_audio import max_chunk_seconds
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
@@ -23,6 +24,7 @@ HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 # No network, no such repository, a gate, a name that is none, a client told to stay offline.
 HUB_ERRORS = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
 PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
+PROCESSOR_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -36,7 +38,8 @@ def find_checkpoint(name: str | Path) -> Path:
         CheckpointError: there is none of that name; the message says what was tried.
     """
     path = Path(name)
-    if str(name) in PACKAGED_MODELS and not path.exists():
+    # A folder that happens to be called like a packaged model (recipes/nano) does not hide it.
+    if str(name) in PACKAGED_MODELS and not (path / "config.json").exists():
         return _packaged(str(name))
     if path.is_dir() and not (path / "config.json").exists():
         raise CheckpointError(
@@ -90,7 +93,10 @@ def load_processor(folder: Path) -> EurekaAudioProcessor:
         processor: EurekaAudioProcessor = EurekaAudioProcessor.from_pretrained(
             folder, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except Exception as error:
+        # What is wrong with tokenizer.json, tokenizers says by an Exception of no class of its own.
+        if type(error) is not Exception and not isinstance(error, PROCESSOR_ERRORS):
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{folder}: expected the processor beside the model, got: {reason:.160}; save both "
@@ -105,7 +111,7 @@ def check_match(
     """See that a processor speaks the language of its model.
 
     Raises:
-        CheckpointError: placeholder, mel bins or vocabulary differ.
+        CheckpointError: placeholder, mel bins or vocabulary differ, or nothing can be padded.
     """
     config = model.config
     pairs = {
@@ -118,6 +124,11 @@ def check_match(
                 f"{name}: the model expects {what} {expected}, its processor gives {got}; they are "
                 "not of one checkpoint"
             )
+    if processor.tokenizer.pad_token_id is None:
+        raise CheckpointError(
+            f"{name}: expected a tokenizer with a pad_token, got none (tokenizer_config.json); "
+            "fetch the file again"
+        )
     vocab_size, num_tokens = config.text_config.vocab_size, len(processor.tokenizer)
     if num_tokens > vocab_size:
         raise CheckpointError(
@@ -140,6 +151,7 @@ def load(
     model = load_checkpoint(folder, dtype=choose_dtype(dtype))
     processor = load_processor(folder)
     check_match(model, processor, str(name))
+    max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
     return model.to(place), processor
 
 
@@ -153,8 +165,10 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         place = torch.device(device)
+        if place.type == "meta":  # shapes without numbers: nothing could be computed
+            raise NotImplementedError("it holds no numbers")
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"device: expected one of this machine, such as cpu or cuda, got {device!r} "

@@ -126,6 +126,9 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         if config.audio_token_id is not None:
             # A generated placeholder would stand for audio that nobody gave.
             self.generation_config.suppress_tokens = [config.audio_token_id]
+        # A checkpoint may say more there than the model's configuration does, such as how long a
+        # chunk to transcribe may be; what is marked as derived from it loses that when loaded.
+        self.generation_config._from_model_config = False
 
     def get_output_embeddings(self) -> nn.Module:
         """The output head, which may be tied to the input embedding."""

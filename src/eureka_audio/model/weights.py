@@ -16,6 +16,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers import GenerationConfig
 
 from eureka_audio.checksums import write_checksums
 from eureka_audio.durable import atomic_folder
@@ -29,6 +30,8 @@ from eureka_audio.model.integrity import (
 )
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 
+GENERATION_NAME = "generation_config.json"
+TOKEN_SETTINGS = ("suppress_tokens", "eos_token_id", "pad_token_id", "bos_token_id")
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 MAX_HEADER_BYTES = 16 * 2**20  # a header of a thousand tensors takes about 100 KiB
@@ -75,6 +78,7 @@ def load_checkpoint(
     verify_checkpoint(folder)
     config = read_config(folder)
     _check_headers(folder, config)
+    generation_config = read_generation_config(folder, config.text_config.vocab_size)
     try:
         model, info = EurekaAudioForConditionalGeneration.from_pretrained(
             folder,
@@ -99,6 +103,8 @@ def load_checkpoint(
                 "the checkpoint again"
             )
     loaded: EurekaAudioForConditionalGeneration = model
+    if generation_config is not None:
+        loaded.generation_config = generation_config
     return loaded
 
 
@@ -120,6 +126,37 @@ def read_config(folder: str | Path) -> EurekaAudioConfig:
     except (ConfigError, StrictDataclassError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{file}: expected a usable configuration, got: {error}; fetch the file again"
+        ) from error
+
+
+def read_generation_config(folder: str | Path, vocab_size: int) -> GenerationConfig | None:
+    """Read `generation_config.json` of a checkpoint, every key of it; `None` if there is none.
+
+    Raises:
+        CheckpointError: it is no JSON object, or names tokens that the model does not have.
+    """
+    file = Path(folder) / GENERATION_NAME
+    if not file.exists():
+        return None
+    settings = read_json(file)
+    if "" in settings:  # how `read_json` hands on what is no object
+        raise CheckpointError(
+            f"{file}: expected a JSON object, got {settings['']!r:.80}; fetch the file again"
+        )
+    for name in TOKEN_SETTINGS:
+        value = settings.get(name)
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(token) is int and 0 <= token < vocab_size for token in ids):
+            raise CheckpointError(
+                f"{file}: expected {name} among the {vocab_size} tokens of the model, got "
+                f"{value!r:.80}; correct it or fetch the file again"
+            )
+    try:
+        # transformers drops keys of its own accord where a file says that it was derived.
+        return GenerationConfig.from_dict({**settings, "_from_model_config": False})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file}: expected usable settings, got: {error}; correct it or fetch the file again"
         ) from error
 
 
