@@ -128,6 +128,7 @@ def test_the_page_is_closed_and_inert(mmau: Path, tmp_path: Path) -> None:
     (clip,) = content["clips"]
     assert clip.startswith("data:audio/wav;base64,")
     assert shown["items"][2]["error"] == "not audio"
+    assert shown["asked"].startswith("4 questions and tasks about 1 recording.")
     assert SCRIPT not in (out / "report.md").read_text()
 
 
@@ -217,6 +218,17 @@ def test_a_manifest_of_ones_own_has_speech_and_questions(tmp_path: Path) -> None
     assert code == 0
     parts = {part["name"]: part for part in read_summary(out)["parts"]}
     assert set(parts) == {"eureka_questions", "eureka_speech"}
+    (block,) = re.findall(r'id="report">(.*?)</script>', (out / "report.html").read_text())
+    (shown,) = json.loads(block)["runs"]
+    (questions,) = [part for part in shown["parts"] if part["unit"] == "questions"]
+    members = {
+        (group["name"], member["name"]): member["example"]
+        for group in questions["rules"][0]["groups"]
+        for member in group["members"]
+    }
+    # The name of a skill says little to a newcomer; the question says it all.
+    assert members["skill", "gender"] == "is the speaker male or female?"
+    assert members["dataset", "synthetic"] == ""
     assert parts["eureka_speech"]["rules"]["whisper"]["value"] == 1.0
 
 

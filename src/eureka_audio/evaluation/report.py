@@ -14,6 +14,8 @@ from eureka_audio.evaluation.report_text import markdown
 from eureka_audio.evaluation.results import parts_of, read_summary
 
 MAX_ITEMS = 2_000  # in the browser, per run; the files hold all
+MAX_SHOWN_FINGERPRINT = 60  # an address is shown whole, a checksum by its first digits
+SKILL = "skill"
 _EXPLANATIONS = {
     "wer": "Words the model got wrong, added or left out, per word that was said. More than"
     " 100 % is possible, as added words count.",
@@ -148,10 +150,31 @@ def _run(folder: Path, summary: Mapping[str, Any], budget: AudioBudget) -> dict[
     return {
         "model": summary["run"]["model"],
         "benchmark": summary["run"]["benchmark"],
-        "parts": [_part(part) for part in summary["parts"]],
+        "asked": _asked(folder, str(summary["run"]["fingerprint"])),
+        "parts": [_part(part, _examples(folder, part["name"])) for part in summary["parts"]],
         "items": items,
         "notice": notice,
     }
+
+
+def _asked(folder: Path, fingerprint: str) -> str:
+    """How much was asked about how much, and of whom."""
+    rows = [row for part in parts_of(folder) for row in part.predictions()]
+    clips = {row.get("audio") or row.get("clip") for row in rows} - {None}
+    noun = "recording" if len(clips) == 1 else "recordings"
+    about = f" about {len(clips):,} {noun}" if clips else ""
+    shown = fingerprint if len(fingerprint) <= MAX_SHOWN_FINGERPRINT else fingerprint[:12]
+    return f"{len(rows):,} questions and tasks{about}. Model fingerprint: {shown}."
+
+
+def _examples(folder: Path, name: str) -> dict[str, str]:
+    """For each kind of question of our own set, one as it is asked: the names alone say little."""
+    (part,) = [part for part in parts_of(folder) if part.name == name]
+    examples: dict[str, str] = {}
+    for row in part.predictions():
+        if isinstance(row.get(SKILL), str) and isinstance(row.get("question"), str):
+            examples.setdefault(row[SKILL], row["question"])
+    return examples
 
 
 def read_rules(summary: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -160,7 +183,7 @@ def read_rules(summary: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return list(part["rules"].values())
 
 
-def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+def _part(part: Mapping[str, Any], examples: Mapping[str, str]) -> dict[str, Any]:
     metric = part["metric"]
     return {
         "title": part["title"],
@@ -168,11 +191,11 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
         "better": "lower" if metric in _LOWER else "higher",
         "unit": _UNITS.get(metric, "questions"),
         "failures": sum(part["failures"].values()),
-        "rules": [_rule(name, rule) for name, rule in part["rules"].items()],
+        "rules": [_rule(name, rule, examples) for name, rule in part["rules"].items()],
     }
 
 
-def _rule(name: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+def _rule(name: str, rule: Mapping[str, Any], examples: Mapping[str, str]) -> dict[str, Any]:
     return {
         "rule": name,
         "meaning": _RULES[name],
@@ -188,7 +211,12 @@ def _rule(name: str, rule: Mapping[str, Any]) -> dict[str, Any]:
             {
                 "name": group,
                 "members": [
-                    {"name": member, "value": share["value"], "size": share["denominator"]}
+                    {
+                        "name": member,
+                        "value": share["value"],
+                        "size": share["denominator"],
+                        "example": examples.get(member, "") if group == SKILL else "",
+                    }
                     for member, share in members.items()
                 ],
             }

@@ -22,7 +22,8 @@ function percent(value) {
 }
 
 // One bar from 0 to 100 %, with a whisker over the interval in which the true score likely lies.
-function bar(value, interval, label) {
+// A tick marks what guessing would give, where there is something to guess among.
+function bar(value, interval, label, chance) {
   const svg = shape("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", role: "img" });
   svg.setAttribute("aria-label", label);
   const clip = (share) => Math.max(0, Math.min(100, 100 * share));
@@ -32,11 +33,16 @@ function bar(value, interval, label) {
     const line = { y1: 10, y2: 10, class: "whisker", "vector-effect": "non-scaling-stroke" };
     svg.append(shape("line", { x1: clip(interval.low), x2: clip(interval.high), ...line }));
   }
+  if (chance) {
+    const at = { x1: clip(chance), x2: clip(chance), y1: 1, y2: 19 };
+    svg.append(shape("line", { ...at, class: "chance", "vector-effect": "non-scaling-stroke" }));
+  }
   return svg;
 }
 
-function scoreRow(name, value, interval, figure) {
-  return make("div", { class: "row" }, make("div", {}, name), bar(value, interval, name + " " + figure),
+function scoreRow(name, value, interval, figure, { chance = null, example = "" } = {}) {
+  const said = example ? make("div", { class: "soft small" }, "“" + example + "”") : null;
+  return make("div", { class: "row" }, make("div", {}, name, said), bar(value, interval, name + " " + figure, chance),
     make("div", { class: "figure" }, figure));
 }
 
@@ -59,7 +65,7 @@ function overview(run) {
     for (const part of parts) {
       const score = part.rules[0];
       const { value, interval } = quoted(score);
-      box.append(scoreRow(part.title, value, interval, percent(value) + intervalText(interval)));
+      box.append(scoreRow(part.title, value, interval, percent(value) + intervalText(interval), { chance: score.chance }));
       box.append(make("p", { class: "soft small" }, part.explanation + " " + score.items + " items, rule “" +
         score.rule + "”." + (score.chosen ? " For " + score.chosen + " of them the reply is the option the model finds most probable, not its own words." : "") +
         (score.chance ? " Guessing would give " + percent(score.chance) + "." : "") + (part.failures ? " " + part.failures + " items got no reply." : "")));
@@ -98,7 +104,8 @@ function breakdown(part) {
   for (const group of score.groups) {
     box.append(make("p", { class: "soft" }, "By " + group.name));
     for (const member of group.members) {
-      box.append(scoreRow(member.name, member.value, null, percent(member.value) + " of " + member.size + " " + part.unit));
+      box.append(scoreRow(member.name, member.value, null, percent(member.value) + " of " + member.size + " " + part.unit,
+        { example: member.example }));
     }
   }
   for (const note of score.notes) box.append(make("p", { class: "soft small" }, "Note: " + note + "."));
@@ -189,7 +196,9 @@ page.append(make("h1", {}, data.title), make("p", { class: "soft" }, data.lead))
 for (const run of data.runs) {
   page.append(make("h2", {}, data.runs.length > 1 ? run.model + " on " + run.benchmark : "Scores at a glance"));
   page.append(make("p", { class: "soft small" }, "The bar is the score, from 0 to 100 %. The dark line on it is the range in " +
-    "which the score would lie, 95 times out of 100, had other clips of the same kind been drawn."));
+    "which the score would lie, 95 times out of 100, had other clips of the same kind been drawn. " +
+    (run.parts.some((part) => part.rules[0].chance) ? "The upright mark is what guessing would give." : "")));
+  page.append(make("p", { class: "soft small" }, run.asked));
   page.append(overview(run));
   page.append(make("h2", {}, "In detail"));
   for (const part of run.parts) page.append(breakdown(part));
