@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tiny_assistant import noise, noise_samples, tiny_assistant, tiny_processor
+from tiny_assistant import noise, noise_samples, tiny_assistant, tiny_model, tiny_processor
+from transformers import AutoModelForCausalLM
 
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.errors import (
@@ -14,8 +15,11 @@ from eureka_audio.errors import (
     ConfigError,
     ContextLengthError,
     EmptyAudioError,
+    InvalidSamplesError,
     MessageError,
 )
+from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.protocols import AudioLanguageModel, Reply
 from eureka_audio.text.chat import caption_request, question_request
 
@@ -232,6 +236,49 @@ def test_each_audio_may_have_a_question_and_choices_of_its_own(assistant) -> Non
     alone = [assistant.ask(clips[0], "one?", ["a", "b"]), assistant.ask(clips[1], "two?", CHOICES)]
     assert [reply.text for reply in together] == [reply.text for reply in alone]
     assert [len(reply.scores) for reply in together] == [2, 3]
+
+
+def test_choices_may_come_from_a_generator(assistant) -> None:
+    clip = noise(1)
+    for audio, choices in ((clip, iter(CHOICES)), ([clip, clip], iter([CHOICES, CHOICES]))):
+        replies = assistant.ask(audio, "what?", choices)
+        for reply in replies if isinstance(replies, list) else [replies]:
+            assert reply == assistant.ask(clip, "what?", CHOICES)
+
+
+def test_a_pair_of_recordings_is_told_to_be_a_list(assistant, clip: Path) -> None:
+    for pair in ((str(clip), str(clip)), (clip, clip)):
+        with pytest.raises(InvalidSamplesError, match="pass several recordings as a list"):
+            assistant.transcribe(pair)
+
+
+@pytest.mark.parametrize(
+    "device_map",
+    [
+        {"audio_encoder": "disk", "adapter": "disk", "language_model": "cpu"},
+        {"audio_encoder": "cpu", "adapter": "cpu", "language_model": "disk"},
+        {"": "disk"},
+    ],
+    ids=["ears on disk", "language on disk", "all on disk"],
+)
+def test_a_model_whose_weights_lie_on_disk_answers_as_in_memory(
+    device_map: dict[str, str], tmp_path: Path
+) -> None:
+    save_checkpoint(tiny_model(), tmp_path / "tiny", tiny_processor())
+    whole = EurekaAudio.from_pretrained(tmp_path / "tiny")
+    offloaded = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "tiny", device_map=device_map, offload_folder=tmp_path / "weights"
+    )
+    assert "meta" in {parameter.device.type for parameter in offloaded.parameters()}
+    spread = EurekaAudio(offloaded, tiny_processor())
+    clips = [noise(1.0), noise(2.5, 1)]
+    assert spread.transcribe(clips) == whole.transcribe(clips)
+    answers = [model.ask(clips, "what?", CHOICES) for model in (spread, whole)]
+    assert answers[0] == answers[1]
+    messages = [{"role": "user", "content": [{"type": "audio", "audio": clips[0]}]}]
+    assert spread.generate(messages, repetition_penalty=1.1, max_new_tokens=8) == whole.generate(
+        messages, repetition_penalty=1.1, max_new_tokens=8
+    )
 
 
 def test_progress_is_shown_for_more_than_one(assistant, capsys) -> None:

@@ -107,6 +107,11 @@ def load_audio(
         (16000,)
     """
     if isinstance(source, tuple) and len(source) == 2:
+        if isinstance(source[1], str | bytes | os.PathLike):
+            raise InvalidSamplesError(
+                f"expected (array, sampling rate), got a pair of {type(source[0]).__name__} and "
+                f"{type(source[1]).__name__}; pass several recordings as a list"
+            )
         source, sampling_rate = source
     elif isinstance(source, Mapping) and {"array", "sampling_rate"} <= source.keys():
         source, sampling_rate = source["array"], source["sampling_rate"]

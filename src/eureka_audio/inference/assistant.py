@@ -193,6 +193,7 @@ class EurekaAudio:
             ContextLengthError: the audio is longer than the model's context.
         """
         audios = _as_list(audio)
+        choices = list(choices) if isinstance(choices, Iterator) else choices
         is_shared = choices is None or all(isinstance(choice, str) for choice in choices)
         items = list(
             zip(

@@ -84,7 +84,7 @@ def _score_branches(
     engine: Engine, decoding: Decoding, branches: Sequence[tuple[int, list[int]]]
 ) -> list[float]:
     """Log-probability of each answer, given as (row, tokens), in one pass over all of them."""
-    device = engine.model.device
+    device = engine.device
     branch = decoding.fork(torch.tensor([row for row, _ in branches], device=device))
     first_BV = branch.logits_BV.float().log_softmax(dim=-1)
     longest = max(len(ids) for _, ids in branches) - 1  # the last token is predicted, never read

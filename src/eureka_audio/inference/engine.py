@@ -40,6 +40,15 @@ class Engine:
         self.suppressed_ids = list(model.generation_config.suppress_tokens or [])
 
     @property
+    def device(self) -> torch.device:
+        """Where a batch goes: where the model lies, or where offloaded weights are brought to."""
+        device: torch.device = self.model.device
+        hook = getattr(self.model, "_hf_hook", None)  # set by accelerate
+        if device.type == "meta" and hook is not None:
+            device = torch.device(hook.execution_device)
+        return device
+
+    @property
     def max_context_tokens(self) -> int:
         """Tokens of prompt and answer together that the language model has positions for."""
         return int(self.model.config.text_config.max_position_embeddings)
@@ -89,13 +98,13 @@ class Engine:
             if not going:
                 return
             if len(going) <= (1 - FINISHED_SHARE) * len(rows):
-                kept = torch.tensor(going, device=self.model.device)
+                kept = torch.tensor(going, device=self.device)
                 decoding = decoding.fork(kept)
                 rows = [rows[index] for index in going]
                 generators = [generators[index] for index in going]
                 tokens = [tokens[index] for index in going]
                 seen = None if seen is None else seen[kept]
-            tokens_B1 = torch.tensor(tokens, device=self.model.device)[:, None]
+            tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
             if seen is not None:
                 seen.scatter_(1, tokens_B1, True)
             decoding.extend(tokens_B1)
@@ -103,7 +112,7 @@ class Engine:
     @torch.inference_mode()
     def prefill(self, encoded: Sequence[EncodedConversation]) -> "Decoding":
         """Read the prompts of a batch."""
-        batch = self.processor.collate(encoded, padding_side="left").to(self.model.device)
+        batch = self.processor.collate(encoded, padding_side="left").to(self.device)
         return Decoding.start(self.model, **batch)
 
     def _adjusted(
@@ -123,7 +132,7 @@ class Engine:
         seen = torch.zeros(len(encoded), vocab_size, dtype=torch.bool)
         for row, item in zip(seen, encoded, strict=True):
             row[list(item.input_ids)] = True
-        return seen.to(self.model.device)
+        return seen.to(self.device)
 
     def _end_ids(self) -> frozenset[int]:
         """The tokens that end an answer: the turn's end, the text's end, and the model's own."""

@@ -55,29 +55,34 @@ class GenerationOptions:
     max_repeats: int | None = None
 
     def __post_init__(self) -> None:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        object.__setattr__(self, "stop", stop)
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         _require(
-            self.max_new_tokens is None or self.max_new_tokens >= 1,
-            "max_new_tokens", "at least 1", self.max_new_tokens,
+            isinstance(stop, Sequence) and all(isinstance(text, str) and text for text in stop),
+            "stop", "strings that are not empty", self.stop,
         )  # fmt: skip
-        _require(0 <= self.temperature < float("inf"), "temperature", "0 or more", self.temperature)
-        _require(0 < self.top_p <= 1, "top_p", "between 0 and 1", self.top_p)
-        _require(self.top_k >= 0, "top_k", "0 (all) or more", self.top_k)
+        object.__setattr__(self, "stop", tuple(stop))
+        for name, least in (("max_new_tokens", 1), ("max_repeats", 2)):
+            number = getattr(self, name)
+            _require(
+                number is None or (_is_whole(number) and number >= least),
+                name, f"a whole number, at least {least}", number,
+            )  # fmt: skip
         _require(
-            0 < self.repetition_penalty < float("inf"),
-            "repetition_penalty", "more than 0", self.repetition_penalty,
+            _is_number(self.temperature) and 0 <= self.temperature < float("inf"),
+            "temperature", "0 or more", self.temperature,
         )  # fmt: skip
         _require(
-            all(isinstance(s, str) and s for s in stop),
-            "stop",
-            "strings that are not empty",
-            self.stop,
+            _is_number(self.top_p) and 0 < self.top_p <= 1, "top_p", "between 0 and 1", self.top_p
         )
         _require(
-            self.max_repeats is None or self.max_repeats >= 2,
-            "max_repeats", "at least 2", self.max_repeats,
+            _is_whole(self.top_k) and self.top_k >= 0,
+            "top_k", "a whole number, 0 (all) or more", self.top_k,
         )  # fmt: skip
+        _require(
+            _is_number(self.repetition_penalty) and 0 < self.repetition_penalty < float("inf"),
+            "repetition_penalty", "more than 0", self.repetition_penalty,
+        )  # fmt: skip
+        _require(self.seed is None or _is_whole(self.seed), "seed", "a whole number", self.seed)
         if self.temperature == 0:
             for name, neutral in (("top_p", 1.0), ("top_k", 0), ("seed", None)):
                 _require(
@@ -136,6 +141,16 @@ def filter_logits(logits: Tensor, top_k: int, top_p: float) -> Tensor:
         dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
         logits = logits.masked_fill(dropped, float("-inf"))
     return logits
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is an integer; a bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is an integer or a float; a bool is none."""
+    return _is_whole(value) or isinstance(value, float)
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:

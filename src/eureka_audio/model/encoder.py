@@ -78,13 +78,15 @@ class EurekaAudioEncoder(WhisperEncoder):
             device = input_features.device
             feature_lengths = feature_lengths.to(device)
             mel_mask = torch.arange(num_frames, device=device) < feature_lengths[:, None]
-            positions_L = torch.arange(clock.num_encoder_frames(num_frames), device=device)
-            frame_mask = positions_L < encoder_frame_lengths(feature_lengths)[:, None]
+            frames_L = torch.arange(clock.num_encoder_frames(num_frames), device=device)
+            frame_mask = frames_L < encoder_frame_lengths(feature_lengths)[:, None]
 
         features_AMF = _zero_outside(input_features, mel_mask, time_axis=2)
         hidden_ACF = _zero_outside(nn.functional.gelu(self.conv1(features_AMF)), mel_mask, 2)
         hidden_ALC = nn.functional.gelu(self.conv2(hidden_ACF)).transpose(1, 2)
-        hidden_ALC = hidden_ALC + self.embed_positions.weight[: hidden_ALC.shape[1]]
+        # Called, not sliced: weights that are offloaded are fetched when their module is called.
+        positions_L = torch.arange(hidden_ALC.shape[1], device=hidden_ALC.device)
+        hidden_ALC = hidden_ALC + self.embed_positions(positions_L)
         hidden_ALC = nn.functional.dropout(hidden_ALC, p=self.dropout, training=self.training)
 
         attention_mask = create_bidirectional_mask(self.config, hidden_ALC, frame_mask)

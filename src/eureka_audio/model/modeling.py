@@ -197,6 +197,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         if audio is None:
             return inputs_embeds
         audio_embeds = audio.audio_embeds.to(inputs_embeds.device, inputs_embeds.dtype)
+        is_audio_BT = is_audio_BT.to(inputs_embeds.device)  # parts may lie on several devices
         return inputs_embeds.masked_scatter(is_audio_BT.unsqueeze(-1), audio_embeds)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
