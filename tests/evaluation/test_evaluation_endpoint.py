@@ -93,3 +93,64 @@ def test_questions_without_choices_are_no_captioning(
     words += ["--reader", "mind", "--reader-endpoint", url, "--out", str(tmp_path / "out")]
     assert main(["evaluate", *words]) == 2
     assert "questions with choices" in capsys.readouterr().err
+
+
+class TiredJudge(BaseHTTPRequestHandler):
+    """Says yes to "dog", no to all else, and refuses for good when asked about a "cat"."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = body["messages"][-1]["content"]
+        verdict = "Reply: dog" in asked
+        choice = {"message": {"content": f"So:\n{'yes' if verdict else 'no'}"}}
+        reply = json.dumps({"choices": [{**choice, "finish_reason": "stop"}]}).encode()
+        self.send_response(400 if "Reply: cat" in asked else 200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+def test_a_judge_that_fails_in_a_third_of_calls_loses_no_item(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), TiredJudge)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    where = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    row = {"question": "What?", "choices": ["bell", "dog"], "answer": "dog"}
+    replies = ["dog", "bell", "cat"] * 10
+    path, out = tmp_path / "p.jsonl", tmp_path / "r.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"uid": n, "prediction": reply, **row}) + "\n"
+            for n, reply in enumerate(replies)
+        )
+    )
+    words = ["score", "mmau", str(path), "--rule", "judge", "--out", str(out), "--json"]
+    code = main(["evaluate", *words, "--judge", "mind", "--judge-endpoint", where])
+    server.shutdown()
+    server.server_close()
+    assert code == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["items"], summary["scored"], summary["failed"]) == (30, 20, 10)
+    assert summary["reasons"]["failed"] == {"the judge did not answer": 10}
+    assert summary["value"] == 0.5
+    results = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [result["correct"] for result in results] == [True, False, None] * 10
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--rule", "judge", "--judge", "mind"],
+        ["--rule", "official", "--judge", "mind", "--judge-endpoint", "http://127.0.0.1:9/v1"],
+    ],
+)
+def test_half_a_judge_or_one_that_is_not_asked_is_refused(
+    tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("")
+    assert main(["evaluate", "score", "mmau", str(path), "--out", str(path) + "r", *more]) == 2
+    assert "have no effect" in capsys.readouterr().err

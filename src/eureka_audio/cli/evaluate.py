@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from eureka_audio.cli import evaluation_contamination, evaluation_run, evaluation_throughput
-from eureka_audio.errors import EurekaAudioError
+from eureka_audio.cli.evaluation_model import add_endpoint_options, endpoint_model
+from eureka_audio.errors import ConfigError, EurekaAudioError
 from eureka_audio.evaluation.benchmarks import BENCHMARKS, benchmark_named
+from eureka_audio.evaluation.judge import Judge
 from eureka_audio.evaluation.scoring import score_file
+from eureka_audio.records import Conversation, Message, TextPart
 
 EXIT_GOOD, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -42,6 +45,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     score.add_argument(
         "--seed", type=int, default=0, help="of the dice that some rules throw (default: 0)"
     )
+    score.add_argument(
+        "--judge",
+        metavar="MODEL",
+        help="under the rule judge: the text model that is asked about rows without a recorded "
+        "judge_reply",
+    )
+    score.add_argument(
+        "--judge-endpoint", metavar="URL", help="the OpenAI-compatible server it is on"
+    )
+    add_endpoint_options(score)
     score.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     score.set_defaults(act=_score)
     parser.set_defaults(run=run)
@@ -64,10 +77,40 @@ def run(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     summary = score_file(
-        benchmark_named(args.benchmark), args.predictions, args.rule, args.out, seed=args.seed
+        benchmark_named(args.benchmark),
+        args.predictions,
+        args.rule,
+        args.out,
+        seed=args.seed,
+        judge=_judge(args),
     )
     print(json.dumps(summary) if args.json else _as_text(summary))
     return EXIT_SOME_FAILED if summary["failed"] or summary["value"] is None else EXIT_GOOD
+
+
+def _judge(args: argparse.Namespace) -> Judge | None:
+    """The judge the options name, if any.
+
+    Raises:
+        ConfigError: half of one is named, or the rule asks no judge.
+    """
+    if args.judge is None and args.judge_endpoint is None:
+        return None
+    if args.rule != "judge" or args.judge is None or args.judge_endpoint is None:
+        raise ConfigError(
+            "expected --judge and --judge-endpoint together, with --rule judge; alone or under"
+            " another rule they have no effect"
+        )
+    model = endpoint_model(args.judge, args.judge_endpoint, args).model
+
+    def ask(prompt: str) -> str:
+        user = Message(role="user", content=(TextPart(text=prompt),))
+        (reply,) = model.answer([Conversation(messages=(user,))])
+        if isinstance(reply, EurekaAudioError):
+            raise reply
+        return reply.text
+
+    return ask
 
 
 def _rules_table() -> str:

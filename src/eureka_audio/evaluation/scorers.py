@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from eureka_audio.errors import EvaluationError
+from eureka_audio.errors import EndpointError, EvaluationError
 from eureka_audio.evaluation.benchmarks import Benchmark
 from eureka_audio.evaluation.instruction_following.language import LANGDETECT_SEEDS
 from eureka_audio.evaluation.instruction_following.scorer import judge_reply
@@ -161,7 +161,10 @@ class OptionTextScorer(_Defaults):
         prompt = judge_prompt(
             row.text("question"), row.texts("choices"), row.text("answer", "reference"), prediction
         )
-        return self._judge(prompt)
+        try:
+            return self._judge(prompt)
+        except EndpointError as error:  # after all its attempts: this row fails, the others go on
+            raise UnusableRowError("the judge did not answer", f"{row.place}: {error}") from error
 
     def notes(self) -> list[str]:
         """How many letters were replaced."""
