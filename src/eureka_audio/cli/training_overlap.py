@@ -41,7 +41,7 @@ def training_clips(recipe: Recipe, data: Path, recordings: Path) -> list[AudioCl
     """
     mixtures = [stage.mixture for stage in recipe.encoders.values()]
     mixtures += [stage.mixture for stage in recipe.stages.values()]
-    mixtures += [recipe.oracle.mixture] if recipe.oracle else []
+    mixtures += [stage.mixture for stage in recipe.oracles.values()]
     names = {name for mixture in mixtures for name in mixture.weights}
     clips: dict[str, AudioClip] = {}
     for name in sorted(names & recipe.sources.keys()):

@@ -22,7 +22,7 @@ from eureka_audio.training.oracle import OracleNoise
 from eureka_audio.training.trainer import TrainerConfig
 
 # What a run's folder holds beside the folders of its named stages.
-RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", "oracle", "export", "model")
+RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", "export", "model")
 
 
 class SourceConfig(Config):
@@ -149,6 +149,8 @@ class Recipe(Config):
 
     `encoders` are the phases of the encoder's pretraining, in order: the first ones hear short and
     clean clips only, because on long ones an untrained speller finds nothing better than silence.
+    `oracles` are the phases of the decoder's practice; short clips come first there too, because
+    where in a long clip a word is said is hard to find at random.
     """
 
     name: str
@@ -158,13 +160,13 @@ class Recipe(Config):
     text: TextConfig = TextConfig()
     encoders: dict[str, EncoderStage]
     decoder: DecoderStage = DecoderStage()
-    oracle: OracleStage | None = None
+    oracles: dict[str, OracleStage] = Field(default_factory=dict)
     stages: dict[str, MultimodalStage] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_stage_names(self) -> Self:
         """Each stage has a folder of its own under the run."""
-        names = [*RUN_FOLDERS, *self.encoders, *self.stages]
+        names = [*RUN_FOLDERS, *self.encoders, *self.oracles, *self.stages]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"expected every stage to have a name of its own, got {twice} again")

@@ -31,6 +31,7 @@ from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.presets import preset
 from eureka_audio.model.weights import save_checkpoint as save_model
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.text.chat import TEMPLATE_TEXTS
 from eureka_audio.text.tokenizer import (
     AUDIO_END,
     AUDIO_PAD,
@@ -47,6 +48,8 @@ from eureka_audio.training.oracle import OracleCollator, OracleModel
 from eureka_audio.training.recipe import MultimodalStage, Recipe, open_sources, stage_seed
 from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_text
 from eureka_audio.training.trainer import train
+
+TEMPLATE_EVERY = 50  # lines of text to one copy of the template, for the tokenizer alone
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +127,7 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
 def stage_names(recipe: Recipe) -> list[str]:
     """Names of a recipe's stages, in the order they run."""
     last = ["export"] if recipe.stages else []
-    oracle = ["oracle"] if recipe.oracle else []
-    return ["tokenizer", *recipe.encoders, "decoder", *oracle, *recipe.stages, *last]
+    return ["tokenizer", *recipe.encoders, "decoder", *recipe.oracles, *recipe.stages, *last]
 
 
 def run_stage(space: Workspace, name: str) -> None:
@@ -133,13 +135,14 @@ def run_stage(space: Workspace, name: str) -> None:
     fixed: dict[str, Callable[[Workspace], None]] = {
         "tokenizer": run_tokenizer_stage,
         "decoder": run_decoder_stage,
-        "oracle": run_oracle_stage,
         "export": export,
     }
     if name in fixed:
         fixed[name](space)
     elif name in space.recipe.encoders:
         run_encoder_stage(space.recipe, name, space.run, space.data, space.recordings)
+    elif name in space.recipe.oracles:
+        run_oracle_stage(space, name)
     else:
         run_multimodal_stage(space, name)
 
@@ -162,7 +165,8 @@ def run_tokenizer_stage(space: Workspace) -> None:
     order = rng.permutation(len(lines))
     with atomic_write(space.run / "text.txt") as file:
         file.writelines(lines[i].replace("\n", " ") + "\n" for i in order)
-    tokenizer = train_tokenizer(lines, recipe.text.vocab_size)
+    template = list(TEMPLATE_TEXTS) * max(1, len(lines) // TEMPLATE_EVERY)
+    tokenizer = train_tokenizer(lines + template, recipe.text.vocab_size)
     num_mel_bins = preset(recipe.model.preset, **recipe.model.overrides).audio_config.num_mel_bins
     processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=num_mel_bins), tokenizer)
     with atomic_folder(space.run / "processor") as folder:
@@ -202,19 +206,21 @@ def run_decoder_stage(space: Workspace) -> None:
     train(model, batches, stage.trainer, space.run / "decoder")
 
 
-def run_oracle_stage(space: Workspace) -> None:
-    """Let the decoder practise on the oracle."""
-    stage = space.recipe.oracle
-    assert stage is not None
+def run_oracle_stage(space: Workspace, name: str) -> None:
+    """One phase of the decoder's practice on the oracle."""
+    stage, phases = space.recipe.oracles[name], list(space.recipe.oracles)
     config = space.config()
     torch.manual_seed(space.recipe.seed)
     language_model = Qwen3ForCausalLM(config.text_config)
     model = OracleModel(language_model, token_id(space.processor.tokenizer, AUDIO_PAD))
-    if not list_checkpoints(space.run / "oracle"):
-        load_part(newest(space.run / "decoder"), "language_model.", model.language_model)
-        model.match_loudness()
+    if not list_checkpoints(space.run / name):
+        if phases.index(name) > 0:
+            load_weights(newest(space.run / phases[phases.index(name) - 1]), model)
+        else:
+            load_part(newest(space.run / "decoder"), "language_model.", model.language_model)
+            model.match_loudness()
     sources = space.sources(set(stage.mixture.weights))
-    plan = plan_mixture(stage_seed(space.recipe, "oracle"), sources, stage.mixture.model_dump())
+    plan = plan_mixture(stage_seed(space.recipe, name), sources, stage.mixture.model_dump())
     collate = OracleCollator(
         sources, space.processor, stage.tasks, stage.noise, space.lines, stage.text_share
     )
@@ -224,7 +230,7 @@ def run_oracle_stage(space: Workspace) -> None:
             plan, collate, first_step=first, last_step=last, num_workers=stage.trainer.num_workers
         ),
         stage.trainer,
-        space.run / "oracle",
+        space.run / name,
     )
 
 
@@ -269,11 +275,11 @@ def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None
         load_weights(newest(space.run / order[position - 1]), wrapped)
         return
     encoder = newest(space.run / list(space.recipe.encoders)[-1])
-    decoder = newest(space.run / ("oracle" if space.recipe.oracle else "decoder"))
+    decoder = newest(space.run / ["decoder", *space.recipe.oracles][-1])
     load_part(encoder, "encoder.", wrapped.model.audio_encoder)
     load_part(encoder, "heads.", wrapped.heads)
     load_part(decoder, "language_model.", wrapped.model.language_model)
-    if space.recipe.oracle:
+    if space.recipe.oracles:
         load_part(decoder, "oracle.", wrapped.oracle)
     match_loudness(wrapped.model)
 
