@@ -63,13 +63,21 @@ def log_mel_spectrogram(waveform: Tensor, num_mel_bins: int = DEFAULT_NUM_MEL_BI
     num_frames = clock.num_mel_frames(waveform.shape[-1])
     if num_frames == 0:
         return waveform.new_zeros((*waveform.shape[:-1], num_mel_bins, 0), dtype=torch.float32)
+    log_mel = log_mel_power(waveform, num_mel_bins)
+    loudest = log_mel.amax(dim=(-2, -1), keepdim=True)
+    return (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
+
+
+def log_mel_power(waveform: Tensor, num_mel_bins: int) -> Tensor:
+    """Log10 of mel power, ``(M, F)`` or ``(B, M, F)`` float32, before Whisper's normalisation.
+
+    Arguments as for `log_mel_spectrogram`; the waveform must not be empty.
+    """
     with torch.autocast(waveform.device.type, enabled=False):
-        mel_power = mel_filters(num_mel_bins, waveform.device) @ _power(
-            waveform.float(), num_frames
-        )
-        log_mel = mel_power.clamp(min=POWER_FLOOR).log10()
-        loudest = log_mel.amax(dim=(-2, -1), keepdim=True)
-        return (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
+        num_frames = clock.num_mel_frames(waveform.shape[-1])
+        power = _power(waveform.float(), num_frames)
+        mel_power = mel_filters(num_mel_bins, waveform.device) @ power
+        return mel_power.clamp(min=POWER_FLOOR).log10()
 
 
 def _power(waveform: Tensor, num_frames: int) -> Tensor:

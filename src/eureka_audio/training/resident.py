@@ -1,0 +1,338 @@
+"""Training data that lives on the device: log-mels and targets of all clips, a batch by indices.
+
+On a processor a batch is heard, spoilt and encoded clip by clip. A GPU trains a small model faster
+than any number of processes can do that, so here the log-mels of all clips lie on the GPU (an hour
+takes 60 MB), and stretching, another vocal tract, noise and masks are a few operations on a batch.
+What is learnt is the same: targets are those of the heads and of the oracle.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eureka_audio.audio import clock
+from eureka_audio.audio.features import DYNAMIC_RANGE, log_mel_power
+from eureka_audio.data.augment import UNMOVED
+from eureka_audio.data.mixture import MixturePlan
+from eureka_audio.data.synthesis.phones import PHONES
+from eureka_audio.model.encoder import encoder_frame_lengths
+from eureka_audio.records import AudioClip
+from eureka_audio.training.heads import (
+    SILENCE,
+    UNKNOWN_FRAME,
+    encode_characters,
+    frame_phones,
+    is_speechless,
+    spoken_words,
+    tag_targets,
+)
+from eureka_audio.training.oracle import SYMBOLS, knows, token_symbols
+
+SPANS = 14  # most stretches of one symbol, phones apart, that are kept of a clip
+FULL_SCALE = 32767.0
+FRAME_MULTIPLE = 32  # mel frames: few shapes
+LONGEST = 2990  # mel frames that a stretched clip may have
+SAME_SPEED = (1.0, 1.0)
+LN10 = 2.302585
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClipTargets:
+    """What is to be learnt of one clip, as arrays that travel between processes.
+
+    Attributes:
+        phones: `(L,)` class of every encoder frame.
+        segments: `(L,)` 1 where another phone begins.
+        letters: ids of what is said, and one more.
+        num_letters: how many of them count; -1 where the words are unknown.
+        tags: `(tags,)`; tags_known: which of them are known.
+        spans: `(SPANS, 3)` symbol, first frame, end frame, of what is not a phone.
+        all_known: whether the oracle knows everything of the clip.
+    """
+
+    phones: Integers
+    segments: Integers
+    letters: Integers
+    num_letters: int
+    tags: NDArray[np.float32]
+    tags_known: NDArray[np.bool_]
+    spans: Integers
+    all_known: bool
+
+
+def clip_targets(clip: AudioClip, num_samples: int) -> ClipTargets:
+    """The targets of a clip at its own speed."""
+    num_frames = clock.num_encoder_frames(clock.num_mel_frames(num_samples))
+    if is_speechless([clip]):
+        phones = np.full(num_frames, SILENCE)
+    elif clip.phones is None:
+        phones = np.full(num_frames, UNKNOWN_FRAME)
+    else:
+        phones = frame_phones(clip, UNMOVED, num_frames).numpy()
+    words = spoken_words([clip])
+    letters = [] if words is None else encode_characters(words)
+    tags, known = tag_targets([clip])
+    return ClipTargets(
+        phones.astype(np.int64),
+        np.r_[1, phones[1:] != phones[:-1]].astype(np.int64),
+        np.array([*letters, 0], np.int64),
+        -1 if words is None else len(letters),
+        tags.numpy(),
+        known.numpy(),
+        _spans(clip, num_frames),
+        knows(clip),
+    )
+
+
+def _spans(clip: AudioClip, num_frames: int) -> Integers:
+    """Where sounds and voices are heard, to a whole audio token."""
+    group = clock.ENCODER_FRAMES_PER_AUDIO_TOKEN
+    num_tokens = clock.ceil_div(num_frames, group)
+    symbols = token_symbols(clip, num_tokens, None, np.random.default_rng(0))
+    spans = []
+    for column in range(len(PHONES), len(SYMBOLS)):
+        edges = np.flatnonzero(np.diff(np.r_[0, symbols[:, column] > 0.5, 0]))
+        pairs = zip(edges[::2], edges[1::2], strict=True)
+        spans += [[column, group * first, group * end] for first, end in pairs]
+    nothing = [len(SYMBOLS), 0, 0]
+    return np.array([*spans[:SPANS], *[nothing] * (SPANS - len(spans))], np.int64)
+
+
+class Ragged:
+    """Rows of different length, end to end on a device."""
+
+    def __init__(self, rows: Sequence[Tensor], device: torch.device) -> None:
+        lengths = torch.tensor([len(row) for row in rows])
+        self.lengths = lengths.to(device)
+        self.starts = (lengths.cumsum(0) - lengths).to(device)
+        self.values = torch.cat(list(rows)).to(device)
+
+    def take(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Values `(A, P, ...)` at `positions` `(A, P)` or `(1, P)` of the rows `ids` `(A,)`; a
+        position past the end of its row gives the last value.
+        """
+        inside = torch.minimum(positions, (self.lengths[ids] - 1)[:, None])
+        return self.values[self.starts[ids][:, None] + inside]
+
+
+class ResidentClips:
+    """Clips of several sources on a device.
+
+    Args:
+        sources: the source of each clip.
+        waves: 16-bit samples of each clip.
+        targets: `clip_targets` of each clip.
+        num_mel_bins: of the encoder.
+        device: where everything lies.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        waves: Sequence[NDArray[np.int16]],
+        targets: Sequence[ClipTargets],
+        num_mel_bins: int,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        names = np.array(sources)
+        self.seconds = np.array([len(wave) for wave in waves]) / clock.SAMPLING_RATE
+        self.ids_of = {name: np.flatnonzero(names == name) for name in sorted(set(sources))}
+        self.log_mels = Ragged([self._log_mel(wave, num_mel_bins) for wave in waves], device)
+
+        def ragged(name: str) -> Ragged:
+            return Ragged([torch.from_numpy(getattr(known, name)) for known in targets], device)
+
+        def stacked(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(known, name) for known in targets])).to(
+                device
+            )
+
+        self.phones, self.letters, self.segments = map(ragged, ("phones", "letters", "segments"))
+        self.segments.values = self.segments.values.cumsum(0) - 1
+        self.num_segments = int(self.segments.values[-1]) + 1
+        self.num_letters = torch.tensor([known.num_letters for known in targets], device=device)
+        self.tags, self.tags_known, self.spans = map(stacked, ("tags", "tags_known", "spans"))
+        self.all_known = torch.tensor([known.all_known for known in targets], device=device)
+
+    def _log_mel(self, wave: NDArray[np.int16], num_mel_bins: int) -> Tensor:
+        """Log-mel power `(F, M)` in half precision."""
+        samples = torch.from_numpy(wave).to(self.device).float() / FULL_SCALE
+        return log_mel_power(samples, num_mel_bins).T.half()
+
+    def plan(
+        self, weights: Mapping[str, float], batch_seconds: float, max_seconds: float, seed: int
+    ) -> MixturePlan:
+        """Batches over those of the weighted sources that have clips of at most `max_seconds`."""
+        durations = {name: self.seconds[ids] for name, ids in self.ids_of.items()}
+        usable = {
+            name: weight
+            for name, weight in weights.items()
+            if name in durations and (durations[name] <= max_seconds).any()
+        }
+        return MixturePlan(
+            durations,
+            usable,
+            samples_per_epoch=24_000,
+            batch_seconds=batch_seconds,
+            max_batch_size=1500,
+            seed=seed,
+            max_clip_seconds=max_seconds,
+        )
+
+    def ids(self, plan: MixturePlan, step: int) -> Integers:
+        """The clips of one batch of a plan."""
+        samples = plan.batch(step).samples
+        return np.array([self.ids_of[sample.source][sample.index] for sample in samples])
+
+    def num_tokens(self, feature_lengths: Tensor) -> Tensor:
+        """Audio tokens `(A,)` of log-mels `(A,)`."""
+        return cast(Tensor, clock.num_audio_tokens(cast(int, feature_lengths)))
+
+    def batch(
+        self, ids: Tensor, *, spoil: bool, speeds: tuple[float, float] = SAME_SPEED
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Clips `(A,)` as a model hears them, and what its heads are to learn.
+
+        Args:
+            ids: which clips.
+            spoil: with another vocal tract, noise, level and masks.
+            speeds: the range that each clip's speed is drawn from; the pitch stays.
+
+        Returns:
+            `input_features` `(A, M, F)` with `feature_lengths` `(A,)`, and the targets of
+            `heads.head_targets`.
+        """
+        speed = torch.empty(len(ids), device=self.device).uniform_(*speeds)
+        lengths = (self.log_mels.lengths[ids] / speed).round().long().clamp(min=4, max=LONGEST)
+        width = clock.ceil_div(int(lengths.max()), FRAME_MULTIPLE) * FRAME_MULTIPLE
+        frames_F = torch.arange(width, device=self.device)
+        valid_AF = frames_F < lengths[:, None]
+        mel_AFM = self._stretched(ids, frames_F * speed[:, None], speeds == SAME_SPEED)
+        if spoil:
+            mel_AFM = _spoilt(mel_AFM, valid_AF)
+        mel_AFM = mel_AFM.masked_fill(~valid_AF[..., None], -torch.inf)
+        loudest = mel_AFM.amax(dim=(1, 2), keepdim=True)
+        mel_AFM = (torch.maximum(mel_AFM, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
+        if spoil:
+            mel_AFM = _masked(mel_AFM, valid_AF, lengths)
+        mel_AFM = mel_AFM.masked_fill(~valid_AF[..., None], 0.0)
+        inputs = {
+            "input_features": mel_AFM.transpose(1, 2).contiguous(),
+            "feature_lengths": lengths,
+        }
+        return inputs, self._targets(ids, encoder_frame_lengths(lengths), speed)
+
+    def _stretched(self, ids: Tensor, at_AF: Tensor, at_whole_frames: bool) -> Tensor:
+        """Log-mels `(A, F, M)` at places between the frames of clips."""
+        low_AF = at_AF.floor().long()
+        mel_AFM = self.log_mels.take(ids, low_AF).float()
+        if at_whole_frames:
+            return mel_AFM
+        after_AFM = self.log_mels.take(ids, low_AF + 1).float()
+        return mel_AFM.lerp(after_AFM, (at_AF - low_AF)[..., None])
+
+    def _targets(self, ids: Tensor, num_frames: Tensor, speed: Tensor) -> dict[str, Tensor]:
+        frames_L = torch.arange(int(num_frames.max()), device=self.device)
+        # A frame is what the middle of it was.
+        phones_AL = self.phones.take(ids, ((frames_L + 0.5) * speed[:, None]).floor().long())
+        num_letters = self.num_letters[ids]
+        letters = torch.arange(max(1, int(num_letters.max())), device=self.device)
+        return {
+            "ctc_targets": self.letters.take(ids, letters[None]),
+            "ctc_lengths": num_letters,
+            "phone_targets": phones_AL.masked_fill(frames_L >= num_frames[:, None], UNKNOWN_FRAME),
+            "tag_targets": self.tags[ids],
+            "tag_known": self.tags_known[ids],
+        }
+
+    def symbols(self, ids: Tensor, num_tokens: Tensor, max_phone_error: float) -> Tensor:
+        """What the oracle hears of clips at their own speed: `(N, symbols)`, row by row.
+
+        Args:
+            ids: which clips `(A,)`.
+            num_tokens: audio tokens of each.
+            max_phone_error: as in `OracleNoise`; above 0 sounds are heard at any strength from 0.4.
+        """
+        group, device = clock.ENCODER_FRAMES_PER_AUDIO_TOKEN, self.device
+        frames_L = torch.arange(int(num_tokens.max()) * group, device=device)
+        classes_AL = self.phones.take(ids, frames_L[None])
+        if max_phone_error > 0:
+            classes_AL = self._misheard(ids, frames_L, classes_AL, max_phone_error)
+        past_AL = frames_L >= self.phones.lengths[ids][:, None]
+        classes_AL = classes_AL.masked_fill(past_AL | (classes_AL < 0), SILENCE)
+        # One column more, for what is no symbol.
+        heard = torch.zeros(len(ids), len(frames_L), len(SYMBOLS) + 1, device=device)
+        column = torch.where(classes_AL > 0, classes_AL - 1, len(SYMBOLS))
+        heard.scatter_(2, column[..., None], 1.0)
+        for label, first, end in self.spans[ids].permute(1, 2, 0):
+            strength = torch.empty(len(ids), 1, device=device)
+            strength.uniform_(0.4 if max_phone_error > 0 else 1.0, 1.0)
+            on_AL = (frames_L >= first[:, None]) & (frames_L < end[:, None])
+            column = label[:, None, None].expand(-1, len(frames_L), 1)
+            heard.scatter_add_(2, column, (on_AL * strength)[..., None])
+        tokens = heard[..., : len(SYMBOLS)].unflatten(1, (-1, group)).mean(2).clamp(max=1.0)
+        return tokens[torch.arange(tokens.shape[1], device=device) < num_tokens[:, None]]
+
+    def _misheard(
+        self, ids: Tensor, frames_L: Tensor, classes_AL: Tensor, max_phone_error: float
+    ) -> Tensor:
+        """Whole phones become others, and half as many go unheard."""
+        rate_A1 = torch.rand(len(ids), 1, device=self.device) * max_phone_error
+        segment_AL = self.segments.take(ids, frames_L[None])
+        dice_AL = torch.rand(self.num_segments, device=self.device)[segment_AL]
+        others = torch.randint(1, len(PHONES) + 1, (self.num_segments,), device=self.device)
+        spoken_AL = classes_AL > 0
+        lost_AL = spoken_AL & (dice_AL >= rate_A1) & (dice_AL < 1.5 * rate_A1)
+        changed_AL = torch.where(spoken_AL & (dice_AL < rate_A1), others[segment_AL], classes_AL)
+        return changed_AL.masked_fill(lost_AL, SILENCE)
+
+
+def _spoilt(mel_AFM: Tensor, valid_AF: Tensor) -> Tensor:
+    """Another vocal tract, a noise below the sound in a third of the clips, microphone and level.
+
+    Works on log10 of power, where noise adds as powers do.
+    """
+    device, (count, num_frames, bins) = mel_AFM.device, mel_AFM.shape
+
+    def drawn(low: float, high: float) -> Tensor:
+        return torch.empty(count, 1, 1, device=device).uniform_(low, high)
+
+    at_AM = torch.arange(bins, device=device) * drawn(0.94, 1.07)[:, 0]
+    low_AM = at_AM.clamp(max=bins - 1.001).floor().long()
+    index = low_AM[:, None, :].expand(-1, num_frames, -1)
+    share = (at_AM.clamp(max=bins - 1.001) - low_AM)[:, None, :]
+    mel_AFM = mel_AFM.gather(2, index).lerp(mel_AFM.gather(2, index + 1), share)
+    audible = (mel_AFM.clamp(min=-6) * valid_AF[..., None]).sum((1, 2), keepdim=True)
+    mean_A11 = audible / valid_AF.sum(1)[:, None, None] / bins
+    level = mean_A11 + 0.8 - drawn(0.5, 3.5)
+    level = torch.where(drawn(0, 1) < 0.35, level, torch.full_like(level, -20.0))
+    slope = torch.linspace(-1, 1, bins, device=device)
+    noise = level + drawn(-1.2, 0.4) * slope + 0.25 * torch.randn_like(mel_AFM)
+    mel_AFM = torch.logaddexp(mel_AFM * LN10, noise * LN10) / LN10
+    return mel_AFM + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
+
+
+def _masked(mel_AFM: Tensor, valid_AF: Tensor, lengths: Tensor) -> Tensor:
+    """SpecAugment: two stretches of time and two of frequency become the clip's mean."""
+    device, (count, num_frames, bins) = mel_AFM.device, mel_AFM.shape
+    total = mel_AFM.masked_fill(~valid_AF[..., None], 0.0).sum((1, 2))
+    hidden = torch.zeros(mel_AFM.shape, dtype=torch.bool, device=device)
+
+    def stretch(positions: Tensor, sizes: Tensor, max_share: float) -> Tensor:
+        size = torch.rand(count, device=device) * max_share * sizes
+        start = torch.rand(count, device=device) * (sizes - size)
+        return (positions >= start[:, None]) & (positions < (start + size)[:, None])
+
+    frames_F, bins_M = (torch.arange(n, device=device) for n in (num_frames, bins))
+    for _ in range(2):
+        hidden |= stretch(frames_F, lengths, 0.07)[..., None]
+        hidden |= stretch(bins_M, torch.full_like(lengths, bins), 0.15)[:, None, :]
+    return torch.where(hidden, (total / lengths / bins)[:, None, None], mel_AFM)

@@ -1,0 +1,147 @@
+"""Clips on the device: what is heard and learnt there is what is heard and learnt clip by clip."""
+
+import numpy as np
+import pytest
+import torch
+
+from eureka_audio.audio import clock
+from eureka_audio.audio.features import log_mel_spectrogram
+from eureka_audio.data.augment import UNMOVED
+from eureka_audio.data.sources import HeardSample
+from eureka_audio.data.synthesis.phones import PHONES
+from eureka_audio.processor import pad_features
+from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
+from eureka_audio.training.heads import SILENCE, UNKNOWN_FRAME, head_targets
+from eureka_audio.training.oracle import SYMBOLS, token_symbols
+from eureka_audio.training.resident import Ragged, ResidentClips, clip_targets
+
+CPU = torch.device("cpu")
+
+
+def made(number: int, seconds: float, **known: object) -> AudioClip:
+    return AudioClip(
+        id=str(number),
+        path=f"{number}.wav",
+        duration_seconds=seconds,
+        **known,  # type: ignore[arg-type]
+    )
+
+
+CLIPS = [
+    made(
+        0,
+        1.0,
+        transcript="see",
+        phones=(Phone("s", 0.11, 0.33), Phone("iy", 0.33, 0.7)),
+        speaker=Speaker(gender="female", age_group="adult"),
+    ),
+    made(1, 2.013, events=(AudioEvent(kind="sound", label="rain", end_seconds=1.5),)),
+    made(2, 0.4, transcript="five", speaker=Speaker(gender="male")),
+    made(3, 1.33, transcript="oh", phones=(Phone("ow", 0.5, 1.0),), background="wind"),
+    made(4, 0.9),
+]
+
+
+@pytest.fixture(scope="module")
+def waves() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes = [round(clip.duration_seconds * clock.SAMPLING_RATE) for clip in CLIPS]
+    return [(3000 * rng.standard_normal(size)).astype(np.int16) for size in sizes]
+
+
+@pytest.fixture(scope="module")
+def resident(waves: list[np.ndarray]) -> ResidentClips:
+    targets = [clip_targets(clip, len(wave)) for clip, wave in zip(CLIPS, waves, strict=True)]
+    return ResidentClips(["a", "b", "a", "a", "b"], waves, targets, 80, CPU)
+
+
+@pytest.mark.parametrize("chosen", [[0, 1, 2, 3, 4], [2, 0], [4]])
+def test_a_batch_is_what_the_clips_are_one_by_one(
+    resident: ResidentClips, waves: list[np.ndarray], chosen: list[int]
+) -> None:
+    inputs, targets = resident.batch(torch.tensor(chosen), spoil=False)
+    samples = [waves[i].astype(np.float32) / 32767 for i in chosen]
+    expected = pad_features([log_mel_spectrogram(torch.from_numpy(s), 80) for s in samples], 32)
+    assert torch.equal(inputs["feature_lengths"], expected["feature_lengths"])
+    torch.testing.assert_close(
+        inputs["input_features"], expected["input_features"], rtol=0, atol=2e-3
+    )
+    heard = [HeardSample(s, [CLIPS[i]], UNMOVED) for s, i in zip(samples, chosen, strict=True)]
+    reference = head_targets(heard)
+    assert targets.keys() == reference.keys()
+    for name in ("ctc_lengths", "phone_targets", "tag_targets", "tag_known"):
+        assert torch.equal(targets[name], reference[name]), name
+    for row, length in enumerate(reference["ctc_lengths"].clamp(min=0).tolist()):
+        assert torch.equal(
+            targets["ctc_targets"][row, :length], reference["ctc_targets"][row, :length]
+        )
+
+
+def test_symbols_are_the_oracles(resident: ResidentClips) -> None:
+    ids = torch.arange(len(CLIPS))
+    num_tokens = resident.num_tokens(resident.log_mels.lengths[ids])
+    symbols = resident.symbols(ids, num_tokens, 0.0)
+    expected = np.concatenate(
+        [
+            token_symbols(clip, int(count), None, np.random.default_rng(0))
+            for clip, count in zip(CLIPS, num_tokens, strict=True)
+        ]
+    )
+    assert symbols.shape == expected.shape
+    # Sounds and voices are kept to whole audio tokens, phones exactly.
+    num_phones = len(PHONES)
+    np.testing.assert_allclose(symbols[:, :num_phones], expected[:, :num_phones], atol=1e-6)
+    assert np.abs(symbols.numpy() - expected).max() <= 0.5
+
+
+def test_a_wrong_oracle_changes_whole_phones_only(resident: ResidentClips) -> None:
+    ids = torch.tensor([0] * 400)
+    num_tokens = resident.num_tokens(resident.log_mels.lengths[ids])
+    torch.manual_seed(0)
+    symbols = resident.symbols(ids, num_tokens, 0.8).unflatten(0, (400, -1))
+    vowel = symbols[:, 5:8, : len(PHONES)]  # nothing but "iy"
+    assert torch.equal(vowel[:, 0], vowel[:, 1])
+    right = vowel[:, 0, SYMBOLS.index("iy")].mean()
+    assert 0 < float(right) < 1  # the clips differ in how often they err
+    assert (vowel[:, 0].sum(dim=1) == 0).any()  # some go unheard
+
+
+def test_a_faster_clip_is_shorter_and_its_phones_move_along(resident: ResidentClips) -> None:
+    inputs, targets = resident.batch(torch.tensor([0]), spoil=False, speeds=(2.0, 2.0))
+    assert inputs["feature_lengths"].tolist() == [50]
+    phones = targets["phone_targets"][0]
+    spoken = (phones != SILENCE).nonzero().flatten()
+    assert len(phones) == 25
+    # Said from 0.11 to 0.7 s, heard from 0.055 to 0.35 s, to the nearest frame.
+    assert spoken.tolist() == list(range(2, 17))
+
+
+def test_spoiling_changes_the_sound_and_nothing_else(resident: ResidentClips) -> None:
+    ids = torch.tensor([0, 1, 2])
+    plain, plain_targets = resident.batch(ids, spoil=False)
+    torch.manual_seed(1)
+    spoilt, spoilt_targets = resident.batch(ids, spoil=True)
+    assert not torch.equal(plain["input_features"], spoilt["input_features"])
+    assert spoilt["input_features"].isfinite().all()
+    assert torch.equal(plain["feature_lengths"], spoilt["feature_lengths"])
+    for name, value in plain_targets.items():
+        assert torch.equal(value, spoilt_targets[name])
+    for row, length in enumerate(spoilt["feature_lengths"].tolist()):
+        assert (spoilt["input_features"][row, :, length:] == 0).all()
+
+
+def test_a_plan_draws_from_each_source_what_is_short_enough(resident: ResidentClips) -> None:
+    plan = resident.plan({"a": 1.0, "b": 1.0, "none": 3.0}, 4.0, 1.0, seed=0)
+    seen = {int(i) for step in range(30) for i in resident.ids(plan, step)}
+    assert seen == {0, 2, 4}
+
+
+def test_past_the_end_of_a_row_is_its_last_value() -> None:
+    ragged = Ragged([torch.tensor([1, 2, 3]), torch.tensor([7])], CPU)
+    taken = ragged.take(torch.tensor([1, 0]), torch.arange(4)[None])
+    assert taken.tolist() == [[7, 7, 7, 7], [1, 2, 3, 3]]
+
+
+def test_unknown_frames_stay_unknown_under_speed(resident: ResidentClips) -> None:
+    _, targets = resident.batch(torch.tensor([2, 4]), spoil=True, speeds=(0.8, 1.2))
+    assert (targets["phone_targets"] == UNKNOWN_FRAME).all()
