@@ -108,7 +108,7 @@ class EurekaAudioConfig(PreTrainedConfig):
     """
 
     model_type: ClassVar[str] = "eureka_audio"
-    sub_configs_defaults: ClassVar[dict[str, Any]] = {
+    sub_configs: ClassVar[dict[str, Any]] = {
         "audio_config": WhisperConfig,
         "text_config": Qwen3Config,
         "adapter_config": EurekaAudioAdapterConfig,
@@ -130,6 +130,11 @@ class EurekaAudioConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
+        for name, config_class in self.sub_configs.items():
+            given = getattr(self, name)
+            if not isinstance(given, PreTrainedConfig):
+                settings = {k: v for k, v in (given or {}).items() if k != "model_type"}
+                setattr(self, name, config_class(**settings))
         super().__post_init__(**kwargs)
         self._bind_adapter("input_size", ENCODER_FRAMES_PER_AUDIO_TOKEN * self.audio_config.d_model)
         self._bind_adapter("output_size", self.text_config.hidden_size)

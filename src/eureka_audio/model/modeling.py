@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel, Qwen3ForCausalLM
 from transformers import initialization as init
-from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils import ModelOutput, can_return_tuple
 
 from eureka_audio.errors import ConfigError, PlaceholderMismatchError
@@ -75,6 +74,24 @@ class EurekaAudioOutput(ModelOutput):
     ntp_loss: Tensor | None = None
     load_balancing_loss: Tensor | None = None
     router_statistics: RouterStatistics | None = None
+
+
+def keep_positions(hidden_BTD: Tensor, logits_to_keep: int | Tensor) -> Tensor:
+    """The positions whose logits are wanted, as transformers' models read `logits_to_keep`.
+
+    Args:
+        hidden_BTD: the decoder's last hidden states.
+        logits_to_keep: the last so many (0: all); positions `(P,)` of every row, or `(B, P)` of
+            each; or a bool mask `(B, T)`, which gives `(positions, D)`.
+    """
+    if isinstance(logits_to_keep, int):
+        return hidden_BTD[:, -logits_to_keep:] if logits_to_keep else hidden_BTD
+    if logits_to_keep.dtype == torch.bool:
+        return hidden_BTD[logits_to_keep]
+    if logits_to_keep.ndim == 1:
+        return hidden_BTD[:, logits_to_keep]
+    rows_B1 = torch.arange(len(hidden_BTD), device=hidden_BTD.device)[:, None]
+    return hidden_BTD[rows_B1, logits_to_keep]
 
 
 class EurekaAudioPreTrainedModel(PreTrainedModel):
@@ -266,7 +283,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         if labels is not None:
             loss, ntp_loss = self._losses(hidden_BTD, labels, balance, num_items_in_batch)
         if return_logits or (return_logits is None and not (self.training and labels is not None)):
-            kept = slice_logits_to_keep(hidden_BTD, logits_to_keep)
+            kept = keep_positions(hidden_BTD, logits_to_keep)
             logits = self.language_model.lm_head(kept)
         return EurekaAudioOutput(
             loss=loss,
