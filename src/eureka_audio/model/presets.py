@@ -88,7 +88,7 @@ def preset(name: str, **overrides: Any) -> EurekaAudioConfig:
     Example:
         >>> config = preset("nano", audio_token_id=7, text_config={"vocab_size": 2000})
         >>> config.text_config.vocab_size, config.text_config.hidden_size
-        (2000, 320)
+        (2000, 256)
     """
     if name not in PRESETS:
         raise ConfigError(
