@@ -13,6 +13,7 @@ from transformers import Qwen3ForCausalLM
 from eureka_audio.data.augment import Timeline
 from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.sources import ClipSource
+from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
 from eureka_audio.text.chat import IGNORED_LABEL
 from eureka_audio.training.multimodal import oracle_loss
@@ -157,6 +158,15 @@ def test_a_batch_is_what_the_real_one_is_but_for_the_sound(
     ]
     for answer, sample in zip(answers[:3], some_batch().samples, strict=False):
         assert answer.startswith(sources["words"].clips[sample.index].transcript or "?")
+
+
+def test_the_oracle_too_refuses_tasks_that_suit_no_clip(
+    space: Workspace, sources: dict[str, ClipSource]
+) -> None:
+    with pytest.raises(ConfigError, match="tasks for source 'sounds'"):
+        OracleCollator(sources, space.processor, {"words": {"transcribe": 1}}, None)
+    with pytest.raises(ConfigError, match=r"text_share of 0\.5, got none"):
+        OracleCollator(sources, space.processor, TASKS, None, text_share=0.5)
 
 
 def test_text_rows_have_no_symbols(space: Workspace, sources: dict[str, ClipSource]) -> None:

@@ -4,7 +4,6 @@ their values.
 Source: paper sections 4 and 5.2.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +17,14 @@ from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.data.augment import AugmentConfig, mask_features
 from eureka_audio.data.mixture import Batch
 from eureka_audio.data.sources import ClipSource, hear
-from eureka_audio.data.tasks import draw_task
 from eureka_audio.errors import ConfigError
 from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.training.conversations import ConversationDraws, check_not_empty
 from eureka_audio.training.heads import EncoderHeads, EncoderHeadsConfig, head_targets
 from eureka_audio.training.oracle import OracleEmbedding, knows, token_symbols
-from eureka_audio.training.text_pretraining import encode_line
 
-logger = logging.getLogger(__name__)
-
-FITNESS_CLIPS = 100  # clips of a source that are put to its tasks before training
 SHAPE_MULTIPLE = 32  # mel frames and tokens: few shapes
 
 
@@ -145,21 +140,15 @@ class MultimodalCollator:
         text_share: float = 0.0,
         with_oracle: bool = False,
     ) -> None:
-        for name, source in sources.items():
-            check_fitness(source, tasks.get(name, {}))
+        self.draws = ConversationDraws(sources, processor, tasks, text_lines, text_share)
         if augment is not None and augment.mix_events_probability > 0:
             raise ConfigError(
                 "expected augment.mix_events_probability 0 where tasks are learnt, since a task "
                 f"knows of one clip only, got {augment.mix_events_probability}; set it to 0"
             )
-        if text_share > 0 and not text_lines:
-            raise ConfigError(f"expected text for a text_share of {text_share}, got none")
         self.sources = sources
         self.processor = processor
-        self.tasks = tasks
         self.augment = augment
-        self.text_lines = text_lines
-        self.text_share = text_share
         self.with_oracle = with_oracle
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
@@ -170,12 +159,12 @@ class MultimodalCollator:
             heard = hear(self.sources, sample, self.augment, rng)
             clip = heard.clips[0]
             audio = DecodedAudio(heard.waveform, clip.id)
-            drawn = draw_task(clip, audio, self.tasks[sample.source], rng)
-            if drawn is None:
+            conversation = self.draws.conversation(sample.source, clip, audio, rng)
+            if conversation is None:
                 continue
             encoded.append(
                 self.processor.encode(
-                    drawn[1],
+                    conversation,
                     add_generation_prompt=False,
                     transform=partial(self._mask, rng),
                 )
@@ -184,15 +173,8 @@ class MultimodalCollator:
             if self.with_oracle:
                 num_tokens = encoded[-1].num_audio_tokens
                 symbols.append(token_symbols(clip, num_tokens, None, rng, heard.timeline))
-            if rng.random() < self.text_share:
-                line = self.text_lines[int(rng.integers(len(self.text_lines)))]
-                encoded.append(encode_line(line, self.processor.tokenizer))
-        if not encoded:
-            names = sorted({sample.source for sample in batch.samples})
-            raise ConfigError(
-                f"expected a batch with a clip that is fit for a task, got {len(batch.samples)} "
-                f"clips of {names}, fit for none; give them tasks that suit more clips"
-            )
+            encoded.extend(self.draws.text(rng))
+        check_not_empty(encoded, batch)
         tensors = self.processor.collate(
             encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
         )
@@ -209,22 +191,3 @@ class MultimodalCollator:
         if self.augment is None:
             return log_mel
         return torch.from_numpy(mask_features(log_mel.numpy(), self.augment, rng))
-
-
-def check_fitness(source: ClipSource, weights: Mapping[str, float]) -> None:
-    """Put some clips of a source to its tasks, all over it, and say how many are fit for none."""
-    rng = np.random.default_rng(0)
-    tried = source.clips[:: max(1, len(source.clips) // FITNESS_CLIPS)]
-    unfit = sum(draw_task(clip, None, weights, rng) is None for clip in tried)
-    if unfit == len(tried):
-        raise ConfigError(
-            f"expected tasks for source {source.name!r} that suit its clips, got {dict(weights)}, "
-            f"which suit none of {unfit} clips tried"
-        )
-    if unfit:
-        logger.warning(
-            "%s: of %d clips tried, %d are fit for none of its tasks; such clips are left out",
-            source.name,
-            len(tried),
-            unfit,
-        )

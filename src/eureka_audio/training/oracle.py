@@ -26,12 +26,11 @@ from eureka_audio.data.augment import UNMOVED, Timeline
 from eureka_audio.data.mixture import Batch
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.data.synthesis.phones import PHONES
-from eureka_audio.data.tasks import draw_task
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip, Speaker
 from eureka_audio.text.chat import encode_chat
+from eureka_audio.training.conversations import ConversationDraws, check_not_empty
 from eureka_audio.training.heads import SPEECH, TAGS, is_speechless
-from eureka_audio.training.text_pretraining import encode_line
 
 SYMBOLS = (*PHONES, *TAGS)
 SHAPE_MULTIPLE = 16  # tokens: few shapes
@@ -123,6 +122,11 @@ class OracleCollator:
         noise: how wrong the oracle is; `None` for never.
         text_lines: plain text, drawn from so that the decoder keeps its language.
         text_share: lines of text added per clip.
+
+    Clips without a fitting task are left out as in `MultimodalCollator`.
+
+    Raises:
+        ConfigError: as `ConversationDraws` does, or a batch holds no clip that is fit for a task.
     """
 
     def __init__(
@@ -134,12 +138,10 @@ class OracleCollator:
         text_lines: Sequence[str] = (),
         text_share: float = 0.0,
     ) -> None:
+        self.draws = ConversationDraws(sources, processor, tasks, text_lines, text_share)
         self.sources = sources
         self.processor = processor
-        self.tasks = tasks
         self.noise = noise
-        self.text_lines = text_lines
-        self.text_share = text_share
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Tensors of one batch."""
@@ -149,17 +151,16 @@ class OracleCollator:
             rng = np.random.default_rng(sample.seed)
             source = self.sources[sample.source]
             clip = source.clips[sample.index]
-            drawn = draw_task(clip, None, self.tasks[sample.source], rng)
-            if drawn is None:
+            conversation = self.draws.conversation(sample.source, clip, None, rng)
+            if conversation is None:
                 continue
             num_samples = round(source.bank.durations_seconds[sample.index] * clock.SAMPLING_RATE)
             num_tokens = clock.num_audio_tokens(clock.num_mel_frames(num_samples))
-            chat = encode_chat(drawn[1], tokenizer, [[num_tokens]], add_generation_prompt=False)
+            chat = encode_chat(conversation, tokenizer, [[num_tokens]], add_generation_prompt=False)
             encoded.append(EncodedConversation(tuple(chat.input_ids), tuple(chat.labels), (), 0.0))
             symbols.append(torch.from_numpy(token_symbols(clip, num_tokens, self.noise, rng)))
-            if rng.random() < self.text_share:
-                line = self.text_lines[int(rng.integers(len(self.text_lines)))]
-                encoded.append(encode_line(line, tokenizer))
+            encoded.extend(self.draws.text(rng))
+        check_not_empty(encoded, batch)
         tensors = self.processor.collate(
             encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
         )
