@@ -38,7 +38,7 @@ DEV_TASKS = {
     "instruments_dev": "instrument",
     "scenes_dev": "caption",
 }
-SHARED = ("processor", "text.txt", "cache", "decoder")
+SHARED = ("processor", "text.txt", "cache", "alignment", "decoder")
 
 
 def main() -> int:
@@ -94,7 +94,7 @@ def prepare(args: argparse.Namespace, kind: str, seed: int) -> Workspace:
     recipe = load_config(Recipe, args.recipe, overrides)
     folder = args.run.parent / f"{args.run.name}-{kind}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*SHARED, *recipe.encoders):
+    for name in (*SHARED, *recipe.encoders, *recipe.oracles):
         link = folder / name
         if not link.exists():
             link.symlink_to((args.run / name).resolve())

@@ -4,7 +4,8 @@
     python recipes/nano/on_gpu.py train --pack PACK --out DIR --seconds 600
 
 `pack` compresses the training clips to Opus (they may have to travel), with their records, the
-processor and the text of a run whose tokenizer stage is done. `train` decodes them, composes
+processor and the text of a run whose tokenizer stage is done, and the phones of real speech if its
+alignment is. `train` decodes them, composes
 scenes, keeps all of it on the GPU (`training/resident.py`) and trains: encoder under its heads,
 decoder on the oracle, Stage 1, fine-tuning. Losses and parts are those of `recipe.yaml`; how much
 of each source, how long a stage and how fast it learns are set here, since batches are ten times
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 
 from eureka_audio.audio import clock
 from eureka_audio.config import load_config
+from eureka_audio.data.augment import Timeline
 from eureka_audio.data.mixture import MixturePlan
 from eureka_audio.data.synthesis.parts import Material
 from eureka_audio.data.synthesis.scenes import compose_scene, render_sound
@@ -41,18 +43,20 @@ from eureka_audio.data.tasks import draw_task
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import save_checkpoint
-from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip
 from eureka_audio.text.chat import IGNORED_LABEL, encode_chat
+from eureka_audio.training.alignment import with_alignment
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads
+from eureka_audio.training.guidance import SaidToken, as_places, audio_span, said_tokens
 from eureka_audio.training.heads import EncoderHeadsConfig
 from eureka_audio.training.local_start import start_local
 from eureka_audio.training.multimodal import MultimodalModel
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers
 from eureka_audio.training.oracle import OracleModel
-from eureka_audio.training.recipe import Recipe
+from eureka_audio.training.recipe import ALIGNMENT, Recipe
 from eureka_audio.training.resident import ResidentClips, clip_targets
-from eureka_audio.training.stages import Workspace, match_loudness
+from eureka_audio.training.stages import Workspace, look_through, match_loudness
 from eureka_audio.training.text_pretraining import encode_line
 from eureka_audio.training.trainer import TrainerConfig, train_step
 
@@ -104,7 +108,10 @@ def pack(args: argparse.Namespace) -> None:
     jobs = [
         (name, clip)
         for name in PACKED
-        for clip in RECIPE.sources[name].read(args.data, args.recordings)[: args.most]
+        for clip in with_alignment(
+            RECIPE.sources[name].read(args.data, args.recordings)[: args.most],
+            args.run_folder / ALIGNMENT / f"{name}.jsonl",
+        )
     ]
     offset, rows = 0, []
     with (args.pack / "audio.bin").open("wb") as file, multiprocessing.Pool() as pool:
@@ -167,12 +174,13 @@ class World:
 @dataclass(frozen=True)
 class Talk:
     """A conversation round one audio: ids before its placeholders, ids after, and the labels of
-    those after.
+    those after; and which of them are said when, counted from the first one after.
     """
 
     before: NDArray[np.int32]
     after: NDArray[np.int32]
     labels: NDArray[np.int32]
+    said: list[SaidToken]
 
 
 WORLD: World
@@ -253,7 +261,12 @@ def _talk(job: tuple[str, int, int]) -> tuple[int, Talk | None]:
     chat = encode_chat(drawn[1], processor.tokenizer, [[1]], add_generation_prompt=False)
     place = chat.input_ids.index(processor.audio_token_id)
     parts = (chat.input_ids[:place], chat.input_ids[place + 1 :], chat.labels[place + 1 :])
-    return index, Talk(*(np.array(part, np.int32) for part in parts))
+    encoded = EncodedConversation(tuple(chat.input_ids), tuple(chat.labels), (), 0.0)
+    said = [
+        token._replace(position=token.position - place - 1)
+        for token in said_tokens(encoded, WORLD.clips[index], processor.tokenizer)
+    ]
+    return index, Talk(*(np.array(part, np.int32) for part in parts), said)
 
 
 def draw_talks(stage: str, pool: Pool) -> AsyncResult[list[tuple[int, Talk | None]]]:
@@ -288,9 +301,15 @@ class Talks:
         return np.array([index for index in ids if int(index) in self.of_clip])
 
     def rows(
-        self, ids: NDArray[np.int64], num_tokens: Sequence[int], num_lines: int
-    ) -> dict[str, Tensor]:
-        """Ids `(B, T)`, mask and labels: a conversation of each clip, then lines of text."""
+        self,
+        ids: NDArray[np.int64],
+        num_tokens: Sequence[int],
+        speeds: Sequence[float],
+        num_lines: int,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Ids `(B, T)`, mask and labels of a conversation about each clip, then of lines of text;
+        and where to listen, `(G, 4)`.
+        """
         options = [self.of_clip[int(index)] for index in ids]
         talks = [some[int(self.rng.integers(len(some)))] for some in options]
         lines = [self.lines[int(i)] for i in self.rng.integers(len(self.lines), size=num_lines)]
@@ -302,18 +321,26 @@ class Talks:
         tokenizer = WORLD.processor.tokenizer
         input_ids = np.full((len(talks) + len(lines), width), int(tokenizer.pad_token_id), np.int64)
         labels, mask = np.full_like(input_ids, IGNORED_LABEL), np.zeros_like(input_ids)
-        for row, (talk, count, size) in enumerate(zip(talks, num_tokens, sizes, strict=True)):
+        places = []
+        for row, (talk, count, size, speed) in enumerate(
+            zip(talks, num_tokens, sizes, speeds, strict=True)
+        ):
             first = len(talk.before)
             input_ids[row, :first] = talk.before
             input_ids[row, first : first + count] = WORLD.processor.audio_token_id
             input_ids[row, first + count : size] = talk.after
             labels[row, first + count : size] = talk.labels
             mask[row, :size] = 1
+            for token in talk.said:
+                begin, end = audio_span(token, Timeline(speed, 0.0), count)
+                query = first + count + token.position - 1
+                places.append((row, query, first + begin, first + end))
         for row, line in enumerate(lines, start=len(talks)):
             input_ids[row, : len(line)] = labels[row, : len(line)] = line
             mask[row, : len(line)] = 1
         arrays = {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
-        return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+        rows = {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+        return rows, as_places(places).to(self.device)
 
 
 # ---- training ----------------------------------------------------------------------------------
@@ -388,7 +415,10 @@ class Life:
         start_local(self.model.audio_encoder)
         heads = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
         parts = ("audio_encoder", "adapter", "language_model")
-        self.wrapped = MultimodalModel(self.model, parts, heads=heads).to(trial.device)
+        for part in (self.model.audio_encoder, self.model.language_model):
+            look_through(part)
+        self.wrapped = MultimodalModel(self.model, parts, heads=heads, guidance_weight=0.3)
+        self.wrapped.to(trial.device)
 
     def plan(
         self, weights: Mapping[str, float], share: float, max_seconds: float, seed: int
@@ -457,10 +487,11 @@ class Life:
             ids = talks.fit(self.clips.ids(plan, step))
             on_device = self._on_device(ids)
             num_tokens = self.clips.num_tokens(self.clips.log_mels.lengths[on_device])
-            rows = talks.rows(ids, num_tokens.tolist(), len(ids) // 5)
-            return {**rows, "symbols": self.clips.symbols(on_device, num_tokens, 0.3)}
+            rows, places = talks.rows(ids, num_tokens.tolist(), [1.0] * len(ids), len(ids) // 5)
+            symbols = self.clips.symbols(on_device, num_tokens, 0.3)
+            return {**rows, "symbols": symbols, "places": places}
 
-        reader = OracleModel(self.model.language_model, WORLD.processor.audio_token_id)
+        reader = OracleModel(self.model.language_model, WORLD.processor.audio_token_id, 0.5)
         reader.oracle = self.wrapped.oracle.requires_grad_(True)
         reader.to(self.trial.device).match_loudness()
         self.phase("oracle", reader, batch, seconds, 2.5e-3, 0.8)
@@ -490,7 +521,10 @@ class Life:
                 targets["symbols"] = self.clips.symbols(on_device, num_tokens, 0.0)
                 known = self.clips.all_known[on_device]
                 targets["symbols_known"] = known.repeat_interleave(num_tokens)
-            rows = talks.rows(ids, num_tokens.tolist(), 0 if adapter_only else len(ids) // 12)
+            lengths = inputs["feature_lengths"]
+            heard_faster = (self.clips.log_mels.lengths[on_device] / lengths).tolist()
+            num_lines = 0 if adapter_only else len(ids) // 12
+            rows, targets["places"] = talks.rows(ids, num_tokens.tolist(), heard_faster, num_lines)
             return {**rows, **inputs, "targets": targets}
 
         for part in (self.model.audio_encoder, self.model.language_model, self.wrapped.heads):

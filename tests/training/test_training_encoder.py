@@ -189,7 +189,7 @@ def test_tags_say_what_holds_and_what_is_known(
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClipSource]:
     space = workspace(tmp_path_factory.mktemp("tiny"))
-    return open_sources(space.recipe, {"words", "sounds"}, space.data, Path(), space.cache)
+    return open_sources(space.recipe, {"words", "sounds"}, space.data, Path(), space.run)
 
 
 def tiny_encoder(sources: dict[str, ClipSource]) -> EncoderWithHeads:

@@ -1,4 +1,6 @@
-"""The encoder stage: sources -> batches -> encoder with heads, judged on held-out clips."""
+"""The encoder stage: sources -> batches -> encoder with heads, judged on held-out clips; and the
+alignment that follows its first phase.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -13,11 +15,18 @@ from eureka_audio.data.sources import ClipSource
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.model.encoder import EurekaAudioEncoder
 from eureka_audio.model.presets import preset
+from eureka_audio.training.alignment import aligned_phones, write_alignment
 from eureka_audio.training.checkpoint import list_checkpoints, load_weights, newest
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator
 from eureka_audio.training.heads import NUM_EVENT_TAGS, decode_characters
 from eureka_audio.training.local_start import start_local
-from eureka_audio.training.recipe import EncoderStage, Recipe, open_sources, stage_seed
+from eureka_audio.training.recipe import (
+    ALIGNMENT,
+    EncoderStage,
+    Recipe,
+    open_sources,
+    stage_seed,
+)
 from eureka_audio.training.trainer import train
 
 logger = logging.getLogger(__name__)
@@ -32,9 +41,9 @@ TAG_GROUPS = {
 
 def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordings: Path) -> None:
     """Train one phase of the encoder in `run/<name>`, from what the phase before left."""
-    stage, folder, cache = recipe.encoders[name], run / name, run / "cache"
-    sources = open_sources(recipe, set(stage.mixture.weights), data, recordings, cache)
-    held_out = open_sources(recipe, set(stage.evaluate), data, recordings, cache)
+    stage, folder = recipe.encoders[name], run / name
+    sources = open_sources(recipe, set(stage.mixture.weights), data, recordings, run)
+    held_out = open_sources(recipe, set(stage.evaluate), data, recordings, run)
     model = build_encoder(recipe, stage)
     phases = list(recipe.encoders)
     if phases.index(name) > 0 and not list_checkpoints(folder):
@@ -60,6 +69,20 @@ def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordin
         folder,
         evaluate=evaluate,
     )
+
+
+def run_alignment_stage(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
+    """Find the phones of the recipe's aligned sources with what the first phase has learnt."""
+    first = next(iter(recipe.encoders))
+    waiting = {name for name in recipe.aligned if not (run / ALIGNMENT / f"{name}.jsonl").exists()}
+    if not waiting:
+        return
+    model = build_encoder(recipe, recipe.encoders[first])
+    load_weights(newest(run / first), model)
+    for name, source in open_sources(recipe, waiting, data, recordings, run).items():
+        found = dict(aligned_phones(model, source))
+        logger.info("%s: phones found of %d of %d clips", name, len(found), len(source.clips))
+        write_alignment(run / ALIGNMENT / f"{name}.jsonl", found.items())
 
 
 def build_encoder(recipe: Recipe, stage: EncoderStage) -> EncoderWithHeads:

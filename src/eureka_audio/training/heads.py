@@ -30,11 +30,12 @@ SPEECH = "speech"
 TRAIT_TAGS = ("male voice", "female voice", "adult voice", "child voice")
 TAGS = (*all_labels(), *TRAIT_TAGS)
 NUM_EVENT_TAGS = len(TAGS) - len(TRAIT_TAGS)
-SILENCE = 0  # class of a frame in which nobody speaks; a phone's is its place in PHONES plus 1
+SILENCE = 0  # class of a frame in which nobody speaks
 UNKNOWN_FRAME = -100
 
+PHONE_CLASS = {phone: i + 1 for i, phone in enumerate(PHONES)}
+
 _POSITION = {tag: i for i, tag in enumerate(TAGS)}
-_PHONE_CLASS = {phone: i + 1 for i, phone in enumerate(PHONES)}
 
 
 class EncoderHeadsConfig(Config):
@@ -239,7 +240,7 @@ def frame_phones(clip: AudioClip, timeline: Timeline, num_frames: int) -> Tensor
             clock.first_encoder_frame(timeline.place(seconds))
             for seconds in (phone.start_seconds, phone.end_seconds)
         )
-        classes[first:end] = _PHONE_CLASS.get(phone.label, UNKNOWN_FRAME)
+        classes[first:end] = PHONE_CLASS.get(phone.label, UNKNOWN_FRAME)
     return classes
 
 

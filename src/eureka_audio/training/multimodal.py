@@ -22,6 +22,7 @@ from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.training.conversations import ConversationDraws, check_not_empty
+from eureka_audio.training.guidance import answer_places, as_places, guidance_loss
 from eureka_audio.training.heads import EncoderHeads, EncoderHeadsConfig, head_targets
 from eureka_audio.training.oracle import OracleEmbedding, knows, token_symbols
 
@@ -42,7 +43,7 @@ class MultimodalModel(nn.Module):
     Departure: while the adapter is new, it may also be shown what the oracle would say
     (`oracle_weight`), which the decoder already understands. While the encoder learns, its heads
     may go on teaching it (`heads_weight`): the paper's Whisper has heard years of speech, ours
-    still has letters to learn.
+    still has letters to learn. And the decoder may be shown where to listen (`guidance_weight`).
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class MultimodalModel(nn.Module):
         heads_weight: float = 0.0,
         heads: EncoderHeadsConfig | None = None,
         oracle_weight: float = 0.0,
+        guidance_weight: float = 0.0,
     ) -> None:
         """`trainable` names the parts that learn: audio_encoder, adapter, language_model."""
         super().__init__()
         self.model = model
         self.heads_weight = heads_weight
         self.oracle_weight = oracle_weight
+        self.guidance_weight = guidance_weight
         self.oracle = OracleEmbedding(model.config.text_config.hidden_size).requires_grad_(False)
         self._audio_embeds: list[Tensor] = []
         model.adapter.register_forward_hook(self._keep_audio_embeds)
@@ -72,7 +75,8 @@ class MultimodalModel(nn.Module):
         """Loss of one collated batch; `targets` are those of the heads."""
         self._audio_features.clear()
         self._audio_embeds.clear()
-        output = self.model(**batch, use_cache=False)
+        guided = self.guidance_weight > 0
+        output = self.model(**batch, use_cache=False, output_attentions=guided)
         loss = output.loss
         metrics: dict[str, float | Tensor] = {"ntp_loss": output.ntp_loss.detach()}
         if self.heads_weight > 0:
@@ -86,6 +90,10 @@ class MultimodalModel(nn.Module):
             )
             loss = loss + self.oracle_weight * distance
             metrics["oracle_loss"] = distance.detach()
+        if guided:
+            astray = guidance_loss(output.attentions, targets["places"])
+            loss = loss + self.guidance_weight * astray
+            metrics["guidance_loss"] = astray.detach()
         if output.load_balancing_loss is not None:
             metrics["load_balancing_loss"] = output.load_balancing_loss.detach()
             share = output.router_statistics.tokens_per_expert.float()
@@ -121,6 +129,7 @@ class MultimodalCollator:
         text_share: lines of text added per audio sample (1.0 is the paper's 1:1 by samples).
         with_oracle: also give `symbols` `(N, symbols)` and `symbols_known` `(N,)` of the audio
             tokens.
+        with_places: also give `places` `(G, 4)`, where to listen (`guidance_loss`).
 
     A clip that is fit for none of its source's tasks is left out of its batch; what share of them
     that concerns is logged at the start.
@@ -139,6 +148,7 @@ class MultimodalCollator:
         text_lines: Sequence[str] = (),
         text_share: float = 0.0,
         with_oracle: bool = False,
+        with_places: bool = False,
     ) -> None:
         self.draws = ConversationDraws(sources, processor, tasks, text_lines, text_share)
         if augment is not None and augment.mix_events_probability > 0:
@@ -150,10 +160,11 @@ class MultimodalCollator:
         self.processor = processor
         self.augment = augment
         self.with_oracle = with_oracle
+        self.with_places = with_places
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
         """Tensors of one batch; what heads and oracle tell of it is under `targets`."""
-        encoded, kept, symbols = [], [], []
+        encoded, kept, symbols, places = [], [], [], []
         for sample in batch.samples:
             rng = np.random.default_rng(sample.seed)
             heard = hear(self.sources, sample, self.augment, rng)
@@ -173,6 +184,9 @@ class MultimodalCollator:
             if self.with_oracle:
                 num_tokens = encoded[-1].num_audio_tokens
                 symbols.append(token_symbols(clip, num_tokens, None, rng, heard.timeline))
+            if self.with_places:
+                found = answer_places(encoded[-1], clip, heard.timeline, self.processor)
+                places += [(len(encoded) - 1, *place) for place in found]
             encoded.extend(self.draws.text(rng))
         check_not_empty(encoded, batch)
         tensors = self.processor.collate(
@@ -185,6 +199,8 @@ class MultimodalCollator:
             targets["symbols_known"] = torch.tensor(known).repeat_interleave(
                 torch.tensor([len(rows) for rows in symbols])
             )
+        if self.with_places:
+            targets["places"] = as_places(places)
         return {**tensors, "targets": targets}
 
     def _mask(self, rng: np.random.Generator, log_mel: Tensor) -> Tensor:

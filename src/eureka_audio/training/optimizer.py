@@ -20,12 +20,13 @@ class OptimizerConfig(Config):
 
     Unstated: the paper gives no optimiser, rate or schedule. The schedule is warm-up, constant,
     then a linear fall to zero over the last steps, because its constant part can be prolonged
-    without having planned it. Muon's
-    update is scaled to the size of AdamW's, so one rate serves both.
+    without having planned it. Muon's update is scaled to the size of AdamW's, so one rate may serve
+    both; `adamw_learning_rate` is for what Muon does not step, where it bears less.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 1e-3
+    adamw_learning_rate: PositiveFloat | None = None
     weight_decay: NonNegativeFloat = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: NonNegativeInt = 300
@@ -58,7 +59,7 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
             [group for group in groups if group["params"]],
-            lr=config.learning_rate,
+            lr=config.adamw_learning_rate or config.learning_rate,
             betas=config.betas,
             fused=True,
         )

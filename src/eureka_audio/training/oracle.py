@@ -30,6 +30,7 @@ from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip, Speaker
 from eureka_audio.text.chat import encode_chat
 from eureka_audio.training.conversations import ConversationDraws, check_not_empty
+from eureka_audio.training.guidance import answer_places, as_places, guidance_loss
 from eureka_audio.training.heads import SPEECH, TAGS, is_speechless
 
 SYMBOLS = (*PHONES, *TAGS)
@@ -78,11 +79,14 @@ class OracleOutput:
 
 
 class OracleModel(nn.Module):
-    """The decoder, hearing through the oracle."""
+    """The decoder, hearing through the oracle; `guidance_weight` as in `guidance.py`."""
 
-    def __init__(self, language_model: Qwen3ForCausalLM, audio_token_id: int) -> None:
+    def __init__(
+        self, language_model: Qwen3ForCausalLM, audio_token_id: int, guidance_weight: float = 0.0
+    ) -> None:
         super().__init__()
         self.language_model = language_model
+        self.guidance_weight = guidance_weight
         self.audio_token_id = audio_token_id
         self.oracle = OracleEmbedding(language_model.config.hidden_size)
 
@@ -92,7 +96,12 @@ class OracleModel(nn.Module):
         self.oracle.loudness.fill_(float(embeddings.detach().pow(2).mean().sqrt()))
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, symbols: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        symbols: Tensor,
+        places: Tensor | None = None,
     ) -> OracleOutput:
         """Mean loss over the answers of rows `(B, T)`.
 
@@ -101,15 +110,27 @@ class OracleModel(nn.Module):
             attention_mask: `(B, T)`.
             labels: `(B, T)`, -100 where nothing is learnt.
             symbols: `(N, symbols)` of all audio tokens, row by row.
+            places: `(G, 4)` where to listen (`guidance_loss`).
         """
+        guided = places is not None and self.guidance_weight > 0
         embeds = self.language_model.get_input_embeddings()(input_ids)
         heard = self.oracle(symbols).to(embeds.dtype)
         is_audio = (input_ids == self.audio_token_id).unsqueeze(-1)
         embeds = embeds.masked_scatter(is_audio, heard)
         output = self.language_model(
-            inputs_embeds=embeds, attention_mask=attention_mask, labels=labels, use_cache=False
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            labels=labels,
+            use_cache=False,
+            output_attentions=guided,
         )
-        return OracleOutput(output.loss, {})
+        if not guided or places is None:
+            return OracleOutput(output.loss, {})
+        astray = guidance_loss(output.attentions, places)
+        return OracleOutput(
+            output.loss + self.guidance_weight * astray,
+            {"ntp_loss": output.loss.detach(), "guidance_loss": astray.detach()},
+        )
 
 
 class OracleCollator:
@@ -122,6 +143,7 @@ class OracleCollator:
         noise: how wrong the oracle is; `None` for never.
         text_lines: plain text, drawn from so that the decoder keeps its language.
         text_share: lines of text added per clip.
+        with_places: also give `places` `(G, 4)`, where to listen (`guidance_loss`).
 
     Clips without a fitting task are left out as in `MultimodalCollator`.
 
@@ -137,16 +159,18 @@ class OracleCollator:
         noise: OracleNoise | None,
         text_lines: Sequence[str] = (),
         text_share: float = 0.0,
+        with_places: bool = False,
     ) -> None:
         self.draws = ConversationDraws(sources, processor, tasks, text_lines, text_share)
         self.sources = sources
         self.processor = processor
         self.noise = noise
+        self.with_places = with_places
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Tensors of one batch."""
         tokenizer = self.processor.tokenizer
-        encoded, symbols = [], []
+        encoded, symbols, places = [], [], []
         for sample in batch.samples:
             rng = np.random.default_rng(sample.seed)
             source = self.sources[sample.source]
@@ -159,12 +183,18 @@ class OracleCollator:
             chat = encode_chat(conversation, tokenizer, [[num_tokens]], add_generation_prompt=False)
             encoded.append(EncodedConversation(tuple(chat.input_ids), tuple(chat.labels), (), 0.0))
             symbols.append(torch.from_numpy(token_symbols(clip, num_tokens, self.noise, rng)))
+            if self.with_places:
+                found = answer_places(encoded[-1], clip, UNMOVED, self.processor)
+                places += [(len(encoded) - 1, *place) for place in found]
             encoded.extend(self.draws.text(rng))
         check_not_empty(encoded, batch)
         tensors = self.processor.collate(
             encoded, padding_side="right", with_labels=True, multiple=SHAPE_MULTIPLE
         )
-        return {**tensors, "symbols": torch.cat(symbols)}
+        tensors["symbols"] = torch.cat(symbols)
+        if self.with_places:
+            tensors["places"] = as_places(places)
+        return tensors
 
 
 def knows(clip: AudioClip) -> bool:

@@ -17,12 +17,14 @@ from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
+from eureka_audio.training.alignment import with_alignment
 from eureka_audio.training.heads import EncoderHeadsConfig
 from eureka_audio.training.oracle import OracleNoise
 from eureka_audio.training.trainer import TrainerConfig
 
 # What a run's folder holds beside the folders of its named stages.
-RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", "export", "model")
+ALIGNMENT = "alignment"
+RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", ALIGNMENT, "export", "model")
 
 
 class SourceConfig(Config):
@@ -108,12 +110,13 @@ class DecoderStage(Config):
 class OracleStage(Config):
     """The decoder's practice on what a perfect ear would hear (`oracle.py`).
 
-    `tasks` and `text_share` are those of a `MultimodalStage`.
+    `tasks`, `text_share` and `guidance_weight` are those of a `MultimodalStage`.
     """
 
     mixture: MixtureConfig
     tasks: dict[str, dict[str, float]]
     text_share: float = 0.0
+    guidance_weight: float = 0.0
     noise: OracleNoise = OracleNoise()
     trainer: TrainerConfig = TrainerConfig()
 
@@ -123,7 +126,8 @@ class MultimodalStage(Config):
 
     `tasks` gives for each source the weights of the tasks its clips are put to; `text_share` the
     lines of plain text added per audio sample, `heads_weight` how much the encoder's heads go on
-    teaching it, `oracle_weight` how much the adapter is drawn to what the oracle would say.
+    teaching it, `oracle_weight` how much the adapter is drawn to what the oracle would say,
+    `guidance_weight` how much the decoder's attention to where the next word is said.
     """
 
     trainable: tuple[Literal["audio_encoder", "adapter", "language_model"], ...]
@@ -132,6 +136,7 @@ class MultimodalStage(Config):
     text_share: float = 0.0
     heads_weight: float = 0.0
     oracle_weight: float = 0.0
+    guidance_weight: float = 0.0
     heads: EncoderHeadsConfig = EncoderHeadsConfig()
     augment: AugmentConfig = AugmentConfig(mix_events_probability=0.0)
     trainer: TrainerConfig = TrainerConfig()
@@ -149,6 +154,7 @@ class Recipe(Config):
 
     `encoders` are the phases of the encoder's pretraining, in order: the first ones hear short and
     clean clips only, because on long ones an untrained speller finds nothing better than silence.
+    After the first phase the phones of the sources named by `aligned` are found (`alignment.py`).
     `oracles` are the phases of the decoder's practice; short clips come first there too, because
     where in a long clip a word is said is hard to find at random.
     """
@@ -159,6 +165,7 @@ class Recipe(Config):
     sources: dict[str, SourceConfig]
     text: TextConfig = TextConfig()
     encoders: dict[str, EncoderStage]
+    aligned: tuple[str, ...] = ()
     decoder: DecoderStage = DecoderStage()
     oracles: dict[str, OracleStage] = Field(default_factory=dict)
     stages: dict[str, MultimodalStage] = Field(default_factory=dict)
@@ -172,6 +179,14 @@ class Recipe(Config):
             raise ValueError(f"expected every stage to have a name of its own, got {twice} again")
         return self
 
+    @model_validator(mode="after")
+    def _check_aligned(self) -> Self:
+        """What is aligned is there, and heard by a phase to come."""
+        unknown = sorted(set(self.aligned) - set(self.sources))
+        if unknown:
+            raise ValueError(f"aligned: expected names of sources, got {unknown}")
+        return self
+
 
 def stage_seed(recipe: Recipe, name: str) -> int:
     """The seed of one stage's batches: no stage hears again what the one before it heard first."""
@@ -179,9 +194,9 @@ def stage_seed(recipe: Recipe, name: str) -> int:
 
 
 def open_sources(
-    recipe: Recipe, names: set[str], data: Path, recordings: Path, cache: Path
+    recipe: Recipe, names: set[str], data: Path, recordings: Path, run: Path
 ) -> dict[str, ClipSource]:
-    """The named sources, decoded.
+    """The named sources, decoded into the run's cache, with the phones its alignment has found.
 
     Raises:
         ConfigError: a name is not among the recipe's sources.
@@ -189,7 +204,9 @@ def open_sources(
     unknown = names - set(recipe.sources)
     if unknown:
         raise ConfigError(f"a stage draws from sources the recipe does not have: {sorted(unknown)}")
-    return {
-        name: ClipSource.open(name, recipe.sources[name].read(data, recordings), cache)
-        for name in sorted(names)
-    }
+    sources = {}
+    for name in sorted(names):
+        clips = recipe.sources[name].read(data, recordings)
+        aligned = with_alignment(clips, run / ALIGNMENT / f"{name}.jsonl")
+        sources[name] = ClipSource.open(name, aligned, run / "cache")
+    return sources

@@ -1,0 +1,211 @@
+"""Guided attention: while the decoder writes down what is said, it is shown where to listen.
+
+Where in the sound the next letters lie, a decoder finds out by itself only after long practice, and
+until then it guesses words from their number. For a clip whose phones are known it can be told. The
+letters of the transcript are laid along its phones, and some attention heads are drawn to look at
+the audio tokens in which the next token's letters are said. Nothing of this is left in the model
+but the habit.
+
+Source: H. Tachibana et al., "Efficiently trainable text-to-speech system based on deep
+convolutional networks with guided attention" (2018), for the idea; they assume a diagonal, here the
+places are known.
+Departure: the paper trains on next tokens alone (Eq. 2).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from eureka_audio.audio import clock
+from eureka_audio.data.augment import Timeline
+from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.records import AudioClip, Phone
+from eureka_audio.text.chat import IGNORED_LABEL
+
+SLACK = 1  # audio tokens on either side of the right ones that are right too
+
+VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())  # noqa: SIM905
+# The sounds an English letter often stands for, beside which any vowel stands for any vowel.
+SOUNDS_OF = {
+    **{"b": "b", "c": "k s ch sh", "d": "d jh t", "f": "f v", "g": "g jh f zh", "h": "hh"},
+    **{"j": "jh", "k": "k", "l": "l", "m": "m", "n": "n ng", "p": "p f", "q": "k", "r": "r er"},
+    **{"s": "s z sh zh", "t": "t dh th sh ch", "v": "v", "w": "w", "x": "k s z g", "z": "z s"},
+    **{"a": "", "e": "", "i": "y", "o": "w", "u": "y w", "y": "y"},
+}
+WRITES_VOWELS = frozenset("aeiouyw")
+UNLIKE, LIKE, SILENT_LETTER, UNWRITTEN_PHONE = 2.0, 0.6, 0.8, 0.9
+TIE = 1e-9
+LEAST = 1e-5  # attention, so that its logarithm stays finite
+
+
+def letter_times(words: str, phones: Sequence[Phone]) -> NDArray[np.float64]:
+    """When each letter is said: the borders of all characters in seconds, `(characters + 1,)`.
+
+    Letters and phones are paired in order at the least cost; a letter without a sound of its own
+    lasts no time, and a space lasts until the next word begins.
+
+    Args:
+        words: lower case, single spaces.
+        phones: at least one, in order.
+    """
+    letters = [character for character in words if character != " "]
+    paired = _pair(letters, [phone.label for phone in phones])
+    starts = np.array([phone.start_seconds for phone in phones])
+    ends = np.array([phone.end_seconds for phone in phones])
+    borders = np.empty(len(words) + 1)
+    moment, letter, is_first = float(starts[0]), 0, True
+    for place, character in enumerate(words):
+        borders[place] = moment
+        if character == " ":
+            is_first = True
+            continue
+        first, end = paired[letter]
+        if end > first:
+            moment = float(ends[end - 1])
+            if is_first:
+                borders[place] = float(starts[first])
+        letter, is_first = letter + 1, False
+    borders[-1] = ends[-1]
+    return borders
+
+
+def _pair(letters: Sequence[str], phones: Sequence[str]) -> list[tuple[int, int]]:
+    """For each letter the phones it stands for, first and end; every phone belongs to one."""
+    num_letters, num_phones = len(letters), len(phones)
+    kinds = sorted(set(letters))
+    cost_of = {kind: np.array([_cost(kind, phone) for phone in phones]) for kind in kinds}
+    across = UNWRITTEN_PHONE * np.arange(num_phones + 1)
+    best = np.empty((num_letters + 1, num_phones + 1))
+    best[0] = across
+    for row, letter in enumerate(letters, start=1):
+        down = best[row - 1] + SILENT_LETTER
+        down[1:] = np.minimum(down[1:], best[row - 1, :-1] + cost_of[letter])
+        best[row] = np.minimum.accumulate(down - across) + across
+    ends = [num_phones] * num_letters
+    row, column = num_letters, num_phones
+    while row > 0:
+        here = best[row, column] + TIE
+        spoken = cost_of[letters[row - 1]][column - 1] if column else np.inf
+        if column and best[row, column - 1] + UNWRITTEN_PHONE <= here:
+            column -= 1  # it goes with the letter before it
+            continue
+        row -= 1
+        if best[row, column - 1] + spoken <= here:
+            column -= 1
+        if row:
+            ends[row - 1] = column
+    firsts = [0, *ends[:-1]]
+    return list(zip(firsts, ends, strict=True))
+
+
+def _cost(letter: str, phone: str) -> float:
+    if phone in SOUNDS_OF.get(letter, "").split():
+        return 0.0
+    if letter in WRITES_VOWELS and phone in VOWELS:
+        return 0.0 if letter in "aeiou" else LIKE
+    return UNLIKE
+
+
+class SaidToken(NamedTuple):
+    """A token of an answer: the position `T` it stands at, and when its letters are said."""
+
+    position: int
+    start_seconds: float
+    end_seconds: float
+
+
+def said_tokens(
+    encoded: EncodedConversation, clip: AudioClip, tokenizer: PreTrainedTokenizerBase
+) -> list[SaidToken]:
+    """The tokens of an answer that is the clip's transcript, but for those without letters.
+
+    Nothing for another answer, or for a clip whose phones are unknown.
+    """
+    words = clip.transcript
+    learnt = [place for place, label in enumerate(encoded.labels) if label != IGNORED_LABEL]
+    answer = [encoded.input_ids[place] for place in learnt]
+    if not words or not clip.phones or tokenizer.decode(answer, skip_special_tokens=True) != words:
+        return []
+    borders = letter_times(words.lower(), clip.phones)
+    said, begun = [], 0
+    for place, token in zip(learnt, answer, strict=True):
+        ended = begun + len(tokenizer.decode([token], skip_special_tokens=True))
+        if begun < ended <= len(words):
+            said.append(SaidToken(place, float(borders[begun]), float(borders[ended])))
+        begun = ended
+    return said
+
+
+def audio_span(token: SaidToken, timeline: Timeline, num_audio_tokens: int) -> tuple[int, int]:
+    """The audio tokens of a clip in which a token is said, and those beside them: first and end."""
+    first, last = (
+        min(num_audio_tokens - 1, int(timeline.place(seconds) * clock.AUDIO_TOKENS_PER_SECOND))
+        for seconds in (token.start_seconds, token.end_seconds)
+    )
+    return max(0, first - SLACK), min(num_audio_tokens, last + 1 + SLACK)
+
+
+def answer_places(
+    encoded: EncodedConversation,
+    clip: AudioClip,
+    timeline: Timeline,
+    processor: EurekaAudioProcessor,
+) -> list[tuple[int, int, int]]:
+    """Where the decoder is to listen while it writes down a clip's transcript.
+
+    Returns:
+        For each of `said_tokens`: the position at which it is predicted, and the positions of the
+        audio tokens to look at, first and end.
+    """
+    said = said_tokens(encoded, clip, processor.tokenizer)
+    if not said:
+        return []
+    before = encoded.input_ids.index(processor.audio_token_id)
+    num_audio_tokens = encoded.input_ids.count(processor.audio_token_id)
+    places = []
+    for token in said:
+        first, end = audio_span(token, timeline, num_audio_tokens)
+        places.append((token.position - 1, before + first, before + end))
+    return places
+
+
+def as_places(places: Sequence[tuple[int, int, int, int]]) -> Tensor:
+    """`answer_places` of a batch, each with its row before it, as `(G, 4)`."""
+    return torch.tensor(places, dtype=torch.long).reshape(-1, 4)
+
+
+def guided_heads(num_layers: int) -> list[tuple[int, int]]:
+    """Layer and head of those that are shown where to listen: the first head of each layer between
+    the first and the last, and the second in the middle.
+
+    Example:
+        >>> guided_heads(5)
+        [(1, 0), (2, 0), (3, 0), (2, 1)]
+    """
+    between = range(1, max(2, num_layers - 1))
+    return [*((layer, 0) for layer in between), (num_layers // 2, 1)]
+
+
+def guidance_loss(attentions: Sequence[Tensor], places_G4: Tensor) -> Tensor:
+    """How surprised the guided heads are by the right places: the mean of -log of the attention
+    that falls on them, 0 where no place is known.
+
+    Args:
+        attentions: of each layer `(B, heads, T, T)`, as the decoder gives them.
+        places_G4: row, predicting position, and first and end of the positions to look at.
+    """
+    if not len(places_G4):
+        return attentions[0].new_zeros(())
+    row_G, query_G, first_G, end_G = places_G4.unbind(1)
+    positions_T = torch.arange(attentions[0].shape[-1], device=places_G4.device)
+    right_GT = (positions_T >= first_G[:, None]) & (positions_T < end_G[:, None])
+    losses = [
+        -((attentions[layer][row_G, head, query_G].float() * right_GT).sum(-1) + LEAST).log().mean()
+        for layer, head in guided_heads(len(attentions))
+    ]
+    return torch.stack(losses).mean()
