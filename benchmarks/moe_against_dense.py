@@ -25,7 +25,7 @@ from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.training.checkpoint import load_weights, newest
 from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
-from eureka_audio.training.recipe import Recipe
+from eureka_audio.training.recipe import ALIGNMENT, Recipe
 from eureka_audio.training.stages import Workspace, run_multimodal_stage
 
 KINDS = ("moe", "dense")
@@ -38,7 +38,7 @@ DEV_TASKS = {
     "instruments_dev": "instrument",
     "scenes_dev": "caption",
 }
-SHARED = ("processor", "text.txt", "cache", "alignment", "decoder")
+SHARED = ("processor", "text.txt", "cache", ALIGNMENT, "decoder")
 
 
 def main() -> int:

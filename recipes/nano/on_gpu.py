@@ -43,20 +43,20 @@ from eureka_audio.data.tasks import draw_task
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import save_checkpoint
-from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.records import AudioClip
 from eureka_audio.text.chat import IGNORED_LABEL, encode_chat
-from eureka_audio.training.alignment import with_alignment
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads
+from eureka_audio.training.encoder_stage import look_through
 from eureka_audio.training.guidance import SaidToken, as_places, audio_span, said_tokens
 from eureka_audio.training.heads import EncoderHeadsConfig
 from eureka_audio.training.local_start import start_local
 from eureka_audio.training.multimodal import MultimodalModel
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers
 from eureka_audio.training.oracle import OracleModel
-from eureka_audio.training.recipe import ALIGNMENT, Recipe
+from eureka_audio.training.recipe import Recipe, read_clips
 from eureka_audio.training.resident import ResidentClips, clip_targets
-from eureka_audio.training.stages import Workspace, look_through, match_loudness
+from eureka_audio.training.stages import Workspace, match_loudness
 from eureka_audio.training.text_pretraining import encode_line
 from eureka_audio.training.trainer import TrainerConfig, train_step
 
@@ -108,10 +108,9 @@ def pack(args: argparse.Namespace) -> None:
     jobs = [
         (name, clip)
         for name in PACKED
-        for clip in with_alignment(
-            RECIPE.sources[name].read(args.data, args.recordings)[: args.most],
-            args.run_folder / ALIGNMENT / f"{name}.jsonl",
-        )
+        for clip in read_clips(RECIPE, name, args.data, args.recordings, args.run_folder)[
+            : args.most
+        ]
     ]
     offset, rows = 0, []
     with (args.pack / "audio.bin").open("wb") as file, multiprocessing.Pool() as pool:
@@ -261,10 +260,10 @@ def _talk(job: tuple[str, int, int]) -> tuple[int, Talk | None]:
     chat = encode_chat(drawn[1], processor.tokenizer, [[1]], add_generation_prompt=False)
     place = chat.input_ids.index(processor.audio_token_id)
     parts = (chat.input_ids[:place], chat.input_ids[place + 1 :], chat.labels[place + 1 :])
-    encoded = EncodedConversation(tuple(chat.input_ids), tuple(chat.labels), (), 0.0)
+    clip, tokenizer = WORLD.clips[index], processor.tokenizer
     said = [
         token._replace(position=token.position - place - 1)
-        for token in said_tokens(encoded, WORLD.clips[index], processor.tokenizer)
+        for token in said_tokens(chat.input_ids, chat.labels, clip, tokenizer)
     ]
     return index, Talk(*(np.array(part, np.int32) for part in parts), said)
 
@@ -415,8 +414,7 @@ class Life:
         start_local(self.model.audio_encoder)
         heads = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
         parts = ("audio_encoder", "adapter", "language_model")
-        for part in (self.model.audio_encoder, self.model.language_model):
-            look_through(part)
+        look_through(self.model.language_model)
         self.wrapped = MultimodalModel(self.model, parts, heads=heads, guidance_weight=0.3)
         self.wrapped.to(trial.device)
 
@@ -516,12 +514,12 @@ class Life:
             # The oracle knows clips at their own speed only.
             speeds = (1.0, 1.0) if adapter_only else (0.9, 1.12)
             inputs, targets = self.clips.batch(on_device, spoil=True, speeds=speeds)
-            num_tokens = self.clips.num_tokens(inputs["feature_lengths"])
+            lengths = inputs["feature_lengths"]
+            num_tokens = self.clips.num_tokens(lengths)
             if adapter_only:
                 targets["symbols"] = self.clips.symbols(on_device, num_tokens, 0.0)
                 known = self.clips.all_known[on_device]
                 targets["symbols_known"] = known.repeat_interleave(num_tokens)
-            lengths = inputs["feature_lengths"]
             heard_faster = (self.clips.log_mels.lengths[on_device] / lengths).tolist()
             num_lines = 0 if adapter_only else len(ids) // 12
             rows, targets["places"] = talks.rows(ids, num_tokens.tolist(), heard_faster, num_lines)

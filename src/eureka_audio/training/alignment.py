@@ -17,15 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import ENCODER_FRAMES_PER_SECOND
-from eureka_audio.audio.features import log_mel_spectrogram
+from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.data.synthesis.espeak import espeak
 from eureka_audio.data.synthesis.phones import PHONES, phone_of
 from eureka_audio.durable import atomic_write
-from eureka_audio.model.encoder import encoder_frame_lengths
-from eureka_audio.processor import pad_features
 from eureka_audio.records import AudioClip, Phone
-from eureka_audio.training.encoder_pretraining import FEATURE_MULTIPLE, EncoderWithHeads
+from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator
 from eureka_audio.training.heads import PHONE_CLASS, SILENCE
 
 BATCH_SIZE = 24
@@ -57,7 +55,7 @@ def align(
         classes: what is said; each fills at least one frame.
 
     Returns:
-        First and end frame of each; `None` where there are fewer frames than classes.
+        First and end frame of each; `None` where there are fewer frames than classes, or none.
     """
     num_frames, num_states = len(log_probs_LP), 2 * len(classes) + 1
     if not classes or num_frames < len(classes):
@@ -93,34 +91,26 @@ def aligned_phones(
 ) -> Iterator[tuple[str, tuple[Phone, ...]]]:
     """Ids and phones of those clips of a source whose words are known and whose phones are not.
 
-    A clip too short for what is said to be in it is left out.
+    A clip too short for what is said to be in it, or without a sound that has a name, is left out.
     """
     model.eval()
-    chosen = [
-        index
+    collate = PretrainingCollator({source.name: source}, model.encoder.config.num_mel_bins, None)
+    names = {
+        index: pronounce(clip.transcript)
         for index, clip in enumerate(source.clips)
-        if clip.transcript and clip.phones is None and pronounce(clip.transcript)
-    ]
-    chosen.sort(key=lambda index: source.clips[index].duration_seconds)
-    for start in range(0, len(chosen), BATCH_SIZE):
-        indices = chosen[start : start + BATCH_SIZE]
-        features = pad_features(
-            [
-                log_mel_spectrogram(
-                    torch.from_numpy(source.bank[index]), model.encoder.config.num_mel_bins
-                )
-                for index in indices
-            ],
-            FEATURE_MULTIPLE,
-        )
-        hidden_ALC = model.encoder(**features).last_hidden_state
-        log_probs_ALP = model.heads.phone_head(hidden_ALC).float().log_softmax(-1)
-        lengths = encoder_frame_lengths(features["feature_lengths"]).tolist()
-        for index, log_probs_LP, length in zip(indices, log_probs_ALP, lengths, strict=True):
-            names = pronounce(source.clips[index].transcript or "")
-            places = align(log_probs_LP[:length].numpy(), [PHONE_CLASS[name] for name in names])
+        if clip.transcript and clip.phones is None
+    }
+    order = sorted(names, key=lambda index: source.clips[index].duration_seconds)
+    for start in range(0, len(order), BATCH_SIZE):
+        chosen = order[start : start + BATCH_SIZE]
+        output = model(**collate(Batch(tuple(Sample(source.name, index, 0) for index in chosen))))
+        log_probs_ALP = output.heads.phone_logits.log_softmax(-1).numpy()
+        lengths = output.frame_lengths.tolist()
+        for index, log_probs_LP, length in zip(chosen, log_probs_ALP, lengths, strict=True):
+            classes = [PHONE_CLASS[name] for name in names[index]]
+            places = align(log_probs_LP[:length], classes)
             if places is not None:
-                yield source.clips[index].id, _in_seconds(names, places)
+                yield source.clips[index].id, _in_seconds(names[index], places)
 
 
 def _in_seconds(names: Sequence[str], places: Sequence[tuple[int, int]]) -> tuple[Phone, ...]:

@@ -13,6 +13,7 @@ Departure: the paper trains on next tokens alone (Eq. 2).
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +24,14 @@ from transformers import PreTrainedTokenizerBase
 
 from eureka_audio.audio import clock
 from eureka_audio.data.augment import Timeline
+from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip, Phone
 from eureka_audio.text.chat import IGNORED_LABEL
 
 SLACK = 1  # audio tokens on either side of the right ones that are right too
 
-VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split())  # noqa: SIM905
+VOWELS = frozenset(phone for phone in PHONES if phone[0] in "aeiou")
 # The sounds an English letter often stands for, beside which any vowel stands for any vowel.
 SOUNDS_OF = {
     **{"b": "b", "c": "k s ch sh", "d": "d jh t", "f": "f v", "g": "g jh f zh", "h": "hh"},
@@ -103,6 +105,7 @@ def _pair(letters: Sequence[str], phones: Sequence[str]) -> list[tuple[int, int]
     return list(zip(firsts, ends, strict=True))
 
 
+@cache  # few letters, few phones, many clips
 def _cost(letter: str, phone: str) -> float:
     if phone in SOUNDS_OF.get(letter, "").split():
         return 0.0
@@ -120,15 +123,18 @@ class SaidToken(NamedTuple):
 
 
 def said_tokens(
-    encoded: EncodedConversation, clip: AudioClip, tokenizer: PreTrainedTokenizerBase
+    input_ids: Sequence[int],
+    labels: Sequence[int],
+    clip: AudioClip,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> list[SaidToken]:
     """The tokens of an answer that is the clip's transcript, but for those without letters.
 
     Nothing for another answer, or for a clip whose phones are unknown.
     """
     words = clip.transcript
-    learnt = [place for place, label in enumerate(encoded.labels) if label != IGNORED_LABEL]
-    answer = [encoded.input_ids[place] for place in learnt]
+    learnt = [place for place, label in enumerate(labels) if label != IGNORED_LABEL]
+    answer = [input_ids[place] for place in learnt]
     if not words or not clip.phones or tokenizer.decode(answer, skip_special_tokens=True) != words:
         return []
     borders = letter_times(words.lower(), clip.phones)
@@ -162,7 +168,7 @@ def answer_places(
         For each of `said_tokens`: the position at which it is predicted, and the positions of the
         audio tokens to look at, first and end.
     """
-    said = said_tokens(encoded, clip, processor.tokenizer)
+    said = said_tokens(encoded.input_ids, encoded.labels, clip, processor.tokenizer)
     if not said:
         return []
     before = encoded.input_ids.index(processor.audio_token_id)

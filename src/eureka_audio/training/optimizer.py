@@ -21,7 +21,7 @@ class OptimizerConfig(Config):
     Unstated: the paper gives no optimiser, rate or schedule. The schedule is warm-up, constant,
     then a linear fall to zero over the last steps, because its constant part can be prolonged
     without having planned it. Muon's update is scaled to the size of AdamW's, so one rate may serve
-    both; `adamw_learning_rate` is for what Muon does not step, where it bears less.
+    both; `adamw_learning_rate` is for what Muon does not step, if it is to differ.
     """
 
     name: Literal["adamw", "muon"] = "adamw"

@@ -22,8 +22,8 @@ from eureka_audio.training.heads import EncoderHeadsConfig
 from eureka_audio.training.oracle import OracleNoise
 from eureka_audio.training.trainer import TrainerConfig
 
-# What a run's folder holds beside the folders of its named stages.
 ALIGNMENT = "alignment"
+# What a run's folder holds beside the folders of its named stages.
 RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", ALIGNMENT, "export", "model")
 
 
@@ -181,7 +181,7 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _check_aligned(self) -> Self:
-        """What is aligned is there, and heard by a phase to come."""
+        """What is aligned is there."""
         unknown = sorted(set(self.aligned) - set(self.sources))
         if unknown:
             raise ValueError(f"aligned: expected names of sources, got {unknown}")
@@ -193,10 +193,18 @@ def stage_seed(recipe: Recipe, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{recipe.seed} {name}".encode()).digest()[:4])
 
 
+def read_clips(
+    recipe: Recipe, name: str, data: Path, recordings: Path, run: Path
+) -> list[AudioClip]:
+    """The clips of a source, with the phones that the run's alignment has found."""
+    clips = recipe.sources[name].read(data, recordings)
+    return with_alignment(clips, run / ALIGNMENT / f"{name}.jsonl")
+
+
 def open_sources(
     recipe: Recipe, names: set[str], data: Path, recordings: Path, run: Path
 ) -> dict[str, ClipSource]:
-    """The named sources, decoded into the run's cache, with the phones its alignment has found.
+    """The named sources, decoded into the run's cache.
 
     Raises:
         ConfigError: a name is not among the recipe's sources.
@@ -204,9 +212,7 @@ def open_sources(
     unknown = names - set(recipe.sources)
     if unknown:
         raise ConfigError(f"a stage draws from sources the recipe does not have: {sorted(unknown)}")
-    sources = {}
-    for name in sorted(names):
-        clips = recipe.sources[name].read(data, recordings)
-        aligned = with_alignment(clips, run / ALIGNMENT / f"{name}.jsonl")
-        sources[name] = ClipSource.open(name, aligned, run / "cache")
-    return sources
+    return {
+        name: ClipSource.open(name, read_clips(recipe, name, data, recordings, run), run / "cache")
+        for name in sorted(names)
+    }

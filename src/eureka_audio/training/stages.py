@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, Qwen3ForCausalLM, WhisperFeatureExtractor
+from transformers import Qwen3ForCausalLM, WhisperFeatureExtractor
 
 from eureka_audio.config import dump_config
 from eureka_audio.data.loader import stream_batches
@@ -43,6 +43,7 @@ from eureka_audio.text.tokenizer import (
 )
 from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights, newest
 from eureka_audio.training.encoder_stage import (
+    look_through,
     plan_mixture,
     run_alignment_stage,
     run_encoder_stage,
@@ -78,11 +79,6 @@ class Workspace:
     run: Path
     data: Path
     recordings: Path
-
-    @property
-    def cache(self) -> Path:
-        """Decoded waveforms, shared by the stages."""
-        return self.run / "cache"
 
     def sources(self, names: set[str]) -> dict[str, ClipSource]:
         """Sources of the recipe, decoded."""
@@ -136,10 +132,9 @@ def run_recipe(space: Workspace, only: str | None = None) -> None:
 
 def stage_names(recipe: Recipe) -> list[str]:
     """Names of a recipe's stages, in the order they run."""
-    first, *further = recipe.encoders
-    aligned = [ALIGNMENT] if recipe.aligned else []
+    encoder = list(recipe.encoders)
+    encoder[1:1] = [ALIGNMENT] if recipe.aligned else []
     last = ["export"] if recipe.stages else []
-    encoder = [first, *aligned, *further]
     return ["tokenizer", *encoder, "decoder", *recipe.oracles, *recipe.stages, *last]
 
 
@@ -147,12 +142,13 @@ def run_stage(space: Workspace, name: str) -> None:
     """Run one stage in its own folder under the run."""
     fixed: dict[str, Callable[[Workspace], None]] = {
         "tokenizer": run_tokenizer_stage,
-        ALIGNMENT: align_recordings,
         "decoder": run_decoder_stage,
         "export": export,
     }
     if name in fixed:
         fixed[name](space)
+    elif name == ALIGNMENT:
+        run_alignment_stage(space.recipe, space.run, space.data, space.recordings)
     elif name in space.recipe.encoders:
         run_encoder_stage(space.recipe, name, space.run, space.data, space.recordings)
     elif name in space.recipe.oracles:
@@ -202,11 +198,6 @@ def corpus_sentences(space: Workspace) -> Iterator[str]:
     book = SentenceBook(space.recipe.seed, prompts, held_out, num_reserved=600)
     for _ in range(space.recipe.text.num_sentences):
         yield book.next_sentence().words
-
-
-def align_recordings(space: Workspace) -> None:
-    """Find the phones of real recordings."""
-    run_alignment_stage(space.recipe, space.run, space.data, space.recordings)
 
 
 def run_decoder_stage(space: Workspace) -> None:
@@ -300,13 +291,6 @@ def run_multimodal_stage(space: Workspace, name: str) -> None:
         stage.trainer,
         space.run / name,
     )
-
-
-def look_through(part: PreTrainedModel) -> None:
-    """Let a part compute attention in plain steps, of which guidance sees the weights; at the
-    lengths of training clips that is also a third faster than sdpa on a CPU.
-    """
-    part.config._attn_implementation = "eager"
 
 
 def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None:
