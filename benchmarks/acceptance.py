@@ -49,7 +49,9 @@ def main() -> int:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--recordings", type=Path, default=os.environ.get("EUREKA_AUDIO_DATA"))
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"))
-    parser.add_argument("--limit", type=int, help="at most this many clips of each set")
+    parser.add_argument(
+        "--limit", type=int, help="at most so many clips of each set, spread over it"
+    )
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     args = parser.parse_args()
     if args.recordings is None:
@@ -59,13 +61,13 @@ def main() -> int:
 
     def recorded(name: str) -> list[AudioClip]:
         clips = [c for c in read_dataset(args.recordings / name) if c.split == "test"]
-        return clips[: args.limit]
+        return spread(clips, args.limit)
 
     def made(name: str) -> list[AudioClip]:
         path = args.synthetic / name / "test" / "manifest.jsonl"
         clips = read_manifest(path, AudioClip)
         located = [c.model_copy(update={"path": str(audio_path(c, path))}) for c in clips]
-        return located[: args.limit]
+        return spread(located, args.limit)
 
     figures: dict[str, Figure] = {}
     sentences = recorded("speechocean762")
@@ -96,6 +98,11 @@ def main() -> int:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(line)
     return 0
+
+
+def spread(clips: Sequence[AudioClip], limit: int | None) -> list[AudioClip]:
+    """At most `limit` clips at even distances: sets are ordered by speaker or kind."""
+    return list(clips if limit is None else clips[:: max(1, -(-len(clips) // limit))])
 
 
 def measure_choices(model: EurekaAudio, clips: Sequence[AudioClip], skill: str) -> Figure:

@@ -11,9 +11,11 @@ Source: paper section 3.2 claims the sparse adapter's advantage.
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,32 +52,47 @@ def main() -> int:
     parser.add_argument("--recordings", type=Path, default=os.environ.get("EUREKA_AUDIO_DATA"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, nargs=2, default=[150, 300], help="of Stage 1 and 2")
+    parser.add_argument("--batch-seconds", type=float, default=100.0)
+    parser.add_argument("--processes", type=int, default=1, help="runs side by side")
+    parser.add_argument("--run-note", help="what the run's encoder and decoder are, for the result")
     parser.add_argument("--clips", type=int, default=160, help="most clips judged of each set")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.recordings is None:
         parser.error("--recordings or EUREKA_AUDIO_DATA must name the folder of recordings")
+    jobs = [(args, kind, seed) for seed in args.seeds for kind in KINDS]
     losses: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
     sizes: dict[str, dict[str, int]] = {}
-    for seed in args.seeds:
-        for kind in KINDS:
-            space = prepare(args, kind, seed)
-            for name in STAGES:
-                run_multimodal_stage(space, name)
-            model = EurekaAudioForConditionalGeneration(space.config())
-            sizes[kind] = count(model)
-            wrapped = MultimodalModel(model, ())
-            load_weights(newest(space.run / STAGES[-1]), wrapped)
-            for task, loss in judge(wrapped, space, args.clips).items():
+    with ProcessPoolExecutor(args.processes, multiprocessing.get_context("spawn")) as pool:
+        for (_, kind, seed), (judged, size) in zip(jobs, pool.map(train_one, jobs), strict=True):
+            sizes[kind] = size
+            for task, loss in judged.items():
                 losses[kind].setdefault(task, []).append(loss)
-            print(kind, seed, {task: round(v[-1], 4) for task, v in losses[kind].items()})
-            sys.stdout.flush()
-    result = summarise(losses, sizes) | {"seeds": args.seeds, "steps": args.steps}
+            print(kind, seed, {task: round(loss, 4) for task, loss in judged.items()}, flush=True)
+    result = summarise(losses, sizes) | {
+        "seeds": args.seeds,
+        "steps": args.steps,
+        "batch_seconds": args.batch_seconds,
+        "run": args.run_note,
+    }
     line = json.dumps({"benchmark": "moe_against_dense", **result, **environment()})
     if args.out:
         args.out.write_text(json.dumps(json.loads(line), indent=1) + "\n")
     print(line)
     return 0
+
+
+def train_one(job: tuple[argparse.Namespace, str, int]) -> tuple[dict[str, float], dict[str, int]]:
+    """Losses by task and sizes of one kind of adapter with one seed."""
+    args, kind, seed = job
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.processes))
+    space = prepare(args, kind, seed)
+    for name in STAGES:
+        run_multimodal_stage(space, name)
+    model = EurekaAudioForConditionalGeneration(space.config())
+    wrapped = MultimodalModel(model, ())
+    load_weights(newest(space.run / STAGES[-1]), wrapped)
+    return judge(wrapped, space, args.clips), count(model)
 
 
 def prepare(args: argparse.Namespace, kind: str, seed: int) -> Workspace:
@@ -89,6 +106,7 @@ def prepare(args: argparse.Namespace, kind: str, seed: int) -> Workspace:
             f"stages.{name}.trainer.max_steps={steps}",
             f"stages.{name}.trainer.optimizer.warmup_steps=20",
             f"stages.{name}.trainer.seed={seed}",
+            f"stages.{name}.mixture.batch_seconds={args.batch_seconds}",
         ]
     overrides.append(f"stages.{STAGES[-1]}.trainer.optimizer.decay_steps={args.steps[-1] // 2}")
     recipe = load_config(Recipe, args.recipe, overrides)
@@ -110,11 +128,12 @@ def judge(wrapped: MultimodalModel, space: Workspace, most: int) -> dict[str, fl
     result = {}
     for name, task in DEV_TASKS.items():
         total = tokens = 0.0
-        indices = range(min(most, len(sources[name].clips)))
+        num_clips = len(sources[name].clips)
+        indices = range(0, num_clips, -(-num_clips // most))  # spread: sets are ordered
         for start in range(0, len(indices), 16):
             chosen = indices[start : start + 16]
             batch: dict[str, Any] = collate(Batch(tuple(Sample(name, i, i) for i in chosen)))
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            with torch.inference_mode():
                 learnt = int((batch["labels"][:, 1:] != -100).sum())
                 total += float(wrapped(**batch).metrics["ntp_loss"]) * learnt
             tokens += learnt

@@ -14,9 +14,10 @@ from eureka_audio.data.augment import Timeline
 from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError
+from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
 from eureka_audio.text.chat import IGNORED_LABEL
-from eureka_audio.training.multimodal import oracle_loss
+from eureka_audio.training.multimodal import MultimodalModel, oracle_loss
 from eureka_audio.training.oracle import (
     SYMBOLS,
     OracleCollator,
@@ -25,7 +26,13 @@ from eureka_audio.training.oracle import (
     knows,
     token_symbols,
 )
-from eureka_audio.training.stages import Workspace, run_stage, stage_names
+from eureka_audio.training.stages import (
+    Workspace,
+    load_previous,
+    match_loudness,
+    run_stage,
+    stage_names,
+)
 
 TASKS = {"words": {"transcribe": 1.0}, "sounds": {"sound": 1.0}}
 RNG = np.random.default_rng(0)
@@ -239,3 +246,10 @@ def test_the_first_stage_takes_the_decoder_that_practised(tmp_path: Path) -> Non
     phases = [weight(stage, "") for stage in ("decoder", "oracle_short", "oracle")]
     assert not torch.equal(phases[0], phases[1])
     assert (phases[2] - phases[1]).norm() < 0.5 * phases[1].norm()  # it went on from there
+    wrapped = MultimodalModel(EurekaAudioForConditionalGeneration(space.config()), ["adapter"])
+    load_previous(space, "stage1", wrapped)
+    gain = wrapped.model.adapter.layer_norm.weight.detach()
+    assert torch.equal(gain, wrapped.oracle.loudness.expand_as(gain))
+    match_loudness(wrapped.model)  # as where there is no oracle
+    embeddings = wrapped.model.get_input_embeddings().weight
+    torch.testing.assert_close(gain[0], embeddings.detach().pow(2).mean().sqrt())

@@ -6,7 +6,7 @@ import torch
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.features import log_mel_spectrogram
-from eureka_audio.data.augment import UNMOVED
+from eureka_audio.data.augment import UNMOVED, Timeline
 from eureka_audio.data.sources import HeardSample
 from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.processor import pad_features
@@ -92,6 +92,20 @@ def test_symbols_are_the_oracles(resident: ResidentClips) -> None:
     num_phones = len(PHONES)
     np.testing.assert_allclose(symbols[:, :num_phones], expected[:, :num_phones], atol=1e-6)
     assert np.abs(symbols.numpy() - expected).max() <= 0.5
+
+
+def test_symbols_of_a_faster_clip_move_along(resident: ResidentClips) -> None:
+    ids = torch.tensor([0, 1])
+    speed = torch.tensor([2.0, 1.0])
+    num_tokens = resident.num_tokens((resident.log_mels.lengths[ids] / speed).round().long())
+    symbols = resident.symbols(ids, num_tokens, 0.0, speed).numpy()
+    faster = token_symbols(
+        CLIPS[0], int(num_tokens[0]), None, np.random.default_rng(0), Timeline(2.0, 0.0)
+    )
+    # To the nearest frame, a quarter of a token.
+    assert np.abs(symbols[: len(faster)] - faster).max() <= 0.25
+    own = resident.symbols(ids[1:], num_tokens[1:], 0.0).numpy()
+    np.testing.assert_array_equal(symbols[len(faster) :], own)
 
 
 def test_a_wrong_oracle_changes_whole_phones_only(resident: ResidentClips) -> None:

@@ -241,8 +241,7 @@ class ResidentClips:
 
     def _targets(self, ids: Tensor, num_frames: Tensor, speed: Tensor) -> dict[str, Tensor]:
         frames_L = torch.arange(int(num_frames.max()), device=self.device)
-        # A frame is what the middle of it was.
-        phones_AL = self.phones.take(ids, ((frames_L + 0.5) * speed[:, None]).floor().long())
+        phones_AL = self.phones.take(ids, _middles(frames_L, speed))
         num_letters = self.num_letters[ids]
         letters = torch.arange(max(1, int(num_letters.max())), device=self.device)
         return {
@@ -253,20 +252,30 @@ class ResidentClips:
             "tag_known": self.tags_known[ids],
         }
 
-    def symbols(self, ids: Tensor, num_tokens: Tensor, max_phone_error: float) -> Tensor:
-        """What the oracle hears of clips at their own speed: `(N, symbols)`, row by row.
+    def symbols(
+        self,
+        ids: Tensor,
+        num_tokens: Tensor,
+        max_phone_error: float,
+        speed: Tensor | None = None,
+    ) -> Tensor:
+        """What the oracle hears of clips: `(N, symbols)`, row by row.
 
         Args:
             ids: which clips `(A,)`.
             num_tokens: audio tokens of each.
             max_phone_error: as in `OracleNoise`; above 0 sounds are heard at any strength from 0.4.
+            speed: at which each is heard `(A,)`; `None` for its own.
         """
         group, device = clock.ENCODER_FRAMES_PER_AUDIO_TOKEN, self.device
         frames_L = torch.arange(int(num_tokens.max()) * group, device=device)
-        classes_AL = self.phones.take(ids, frames_L[None])
+        at_AL = frames_L[None].expand(len(ids), -1)
+        if speed is not None:
+            at_AL = _middles(frames_L, speed)
+        classes_AL = self.phones.take(ids, at_AL)
         if max_phone_error > 0:
-            classes_AL = self._misheard(ids, frames_L, classes_AL, max_phone_error)
-        past_AL = frames_L >= self.phones.lengths[ids][:, None]
+            classes_AL = self._misheard(ids, at_AL, classes_AL, max_phone_error)
+        past_AL = at_AL >= self.phones.lengths[ids][:, None]
         classes_AL = classes_AL.masked_fill(past_AL | (classes_AL < 0), SILENCE)
         # One column more, for what is no symbol.
         heard = torch.zeros(len(ids), len(frames_L), len(SYMBOLS) + 1, device=device)
@@ -275,24 +284,29 @@ class ResidentClips:
         for label, first, end in self.spans[ids].permute(1, 2, 0):
             strength = torch.empty(len(ids), 1, device=device)
             strength.uniform_(0.4 if max_phone_error > 0 else 1.0, 1.0)
-            on_AL = (frames_L >= first[:, None]) & (frames_L < end[:, None])
+            on_AL = (at_AL >= first[:, None]) & (at_AL < end[:, None])
             column = label[:, None, None].expand(-1, len(frames_L), 1)
             heard.scatter_add_(2, column, (on_AL * strength)[..., None])
         tokens = heard[..., : len(SYMBOLS)].unflatten(1, (-1, group)).mean(2).clamp(max=1.0)
         return tokens[torch.arange(tokens.shape[1], device=device) < num_tokens[:, None]]
 
     def _misheard(
-        self, ids: Tensor, frames_L: Tensor, classes_AL: Tensor, max_phone_error: float
+        self, ids: Tensor, at_AL: Tensor, classes_AL: Tensor, max_phone_error: float
     ) -> Tensor:
         """Whole phones become others, and half as many go unheard."""
         rate_A1 = torch.rand(len(ids), 1, device=self.device) * max_phone_error
-        segment_AL = self.segments.take(ids, frames_L[None])
+        segment_AL = self.segments.take(ids, at_AL)
         dice_AL = torch.rand(self.num_segments, device=self.device)[segment_AL]
         others = torch.randint(1, len(PHONES) + 1, (self.num_segments,), device=self.device)
         spoken_AL = classes_AL > 0
         lost_AL = spoken_AL & (dice_AL >= rate_A1) & (dice_AL < 1.5 * rate_A1)
         changed_AL = torch.where(spoken_AL & (dice_AL < rate_A1), others[segment_AL], classes_AL)
         return changed_AL.masked_fill(lost_AL, SILENCE)
+
+
+def _middles(frames_L: Tensor, speed_A: Tensor) -> Tensor:
+    """Which frame of its clip each frame `(A, L)` was, heard at a speed: the one in its middle."""
+    return ((frames_L + 0.5) * speed_A[:, None]).floor().long()
 
 
 def _spoilt(mel_AFM: Tensor, valid_AF: Tensor) -> Tensor:

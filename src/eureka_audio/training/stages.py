@@ -307,16 +307,22 @@ def load_previous(space: Workspace, name: str, wrapped: MultimodalModel) -> None
     load_part(decoder, "language_model.", wrapped.model.language_model)
     if space.recipe.oracles:
         load_part(decoder, "oracle.", wrapped.oracle)
-    match_loudness(wrapped.model)
+        match_loudness(wrapped.model, float(wrapped.oracle.loudness))
+    else:
+        match_loudness(wrapped.model)
 
 
-def match_loudness(model: EurekaAudioForConditionalGeneration) -> None:
-    """Start the adapter at the scale of the decoder's own token embeddings.
+def match_loudness(
+    model: EurekaAudioForConditionalGeneration, loudness: float | None = None
+) -> None:
+    """Start the adapter as loud as what the decoder has learnt to read: the oracle (`loudness`), or
+    else its own token embeddings, which grow on while it practises on the oracle.
 
-    Unstated: otherwise audio enters a frozen decoder much louder than any text it has seen.
+    Unstated: otherwise audio enters a frozen decoder much louder than anything it has read.
     """
-    scale = model.get_input_embeddings().weight.detach().float().pow(2).mean().sqrt()
-    nn.init.constant_(model.adapter.layer_norm.weight, float(scale))
+    if loudness is None:
+        loudness = float(model.get_input_embeddings().weight.detach().float().pow(2).mean().sqrt())
+    nn.init.constant_(model.adapter.layer_norm.weight, loudness)
 
 
 def export(space: Workspace) -> None:

@@ -1,0 +1,546 @@
+"""The life of nano by the clock: on one GPU in minutes, or on a few CPU cores in hours.
+
+    python recipes/nano/by_the_clock.py pack --recordings DIR --pack PACK
+    python recipes/nano/by_the_clock.py train --pack PACK --parts PARTS --seconds 600
+    python recipes/nano/by_the_clock.py assemble --parts PARTS --out MODEL
+    python recipes/nano/by_the_clock.py install --parts PARTS --run RUN
+
+`pack` compresses the training clips of a run whose tokenizer stage is done, with the phones of real
+speech if its alignment is: they may have to travel. `train` keeps clips and targets on the device
+(`training/resident.py`) and trains the encoder under its heads, the decoder on the oracle, Stage 1,
+and everything in fine-tuning. It writes the model's parts after each stage, and goes on from parts
+(`--start`). `assemble` makes a model of them; `install` writes them into a run, for
+`eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of `recipe.yaml`;
+how much of each source, how long a stage and how fast it learns are set here.
+
+On a CPU, clips are read where they lie, and processes share the work:
+
+    python recipes/nano/by_the_clock.py train --device cpu --processes 2 --batch-seconds 120
+        --recordings DIR --start PARTS --parts MORE --stages stage1 sft --seconds 3000
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from transformers import Qwen3ForCausalLM
+from world import RECIPE, STARTED, Talks, World, here, pack, say, targets_of, unpack, workers
+
+from eureka_audio.data.mixture import MixturePlan
+from eureka_audio.errors import TrainingError
+from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+from eureka_audio.model.weights import save_checkpoint as save_model
+from eureka_audio.training.checkpoint import save_checkpoint
+from eureka_audio.training.encoder_pretraining import EncoderWithHeads
+from eureka_audio.training.encoder_stage import build_encoder, look_through
+from eureka_audio.training.heads import EncoderHeadsConfig
+from eureka_audio.training.local_start import start_local
+from eureka_audio.training.multimodal import MultimodalModel, oracle_loss
+from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers
+from eureka_audio.training.oracle import OracleModel
+from eureka_audio.training.resident import ResidentClips
+from eureka_audio.training.stages import Workspace, match_loudness
+from eureka_audio.training.text_pretraining import TextModel
+from eureka_audio.training.trainer import TrainerConfig, train_step
+
+SHARES = {"encoder": 0.42, "oracle": 0.2, "stage1": 0.05, "sft": 0.33}  # of the time
+RATES = {"encoder": 2.5e-3, "oracle": 2.5e-3, "stage1": 6e-3, "sft": 1.5e-3}  # Muon's
+ADAMW_SHARE = 0.4  # of Muon's rate
+HELD = {"encoder": 0.75, "oracle": 0.8, "stage1": 0.3, "sft": 0.3}  # share of a stage at its peak
+WARMUP_STEPS = 40
+ORACLE_UNTIL = 0.4  # share of fine-tuning in which the oracle goes on teaching the adapter
+CONVERSED = {
+    "synthetic": 3,
+    "sentences": 4.5,
+    "digits": 2.5,
+    "sounds": 1.2,
+    "instruments": 2.5,
+    "rendered": 0.5,
+    "scenes": 2,
+}
+TRAINED = ("audio_encoder", "adapter", "language_model")
+HEADS = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
+MAX_FAILED_STEPS = 20
+MAX_CHUNK_SECONDS = 12.0  # as long as it has learnt to hear
+SINUSOIDS = "embed_positions"  # fixed, made anew
+
+
+def num_processes() -> int:
+    """Processes that train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def agreed(value: float) -> float:
+    """The first process's value, in all of them."""
+    if num_processes() == 1:
+        return value
+    shared = torch.tensor(value, dtype=torch.float64)
+    distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How large, how fast, how long at most, and where."""
+
+    batch_seconds: float
+    rate: float
+    max_steps: int
+    device: torch.device
+
+
+def run_phase(
+    name: str,
+    model: nn.Module,
+    batch: Callable[[float, int], dict[str, Any]],
+    seconds: float,
+    trial: Trial,
+) -> None:
+    """Train for so many seconds; the rate falls to zero after the share of them in `HELD`.
+
+    Args:
+        name: of the stage.
+        model: called as `model(**batch)`.
+        batch: from the share of the time that is over, and the step.
+        seconds: how long.
+        trial: how fast, and how many steps at most.
+    """
+    model.train()
+    peak, hold = RATES[name] * trial.rate, HELD[name]
+    optimizer = OptimizerConfig(
+        name="muon",
+        learning_rate=peak,
+        adamw_learning_rate=peak * ADAMW_SHARE,
+        warmup_steps=WARMUP_STEPS,
+    )
+    optimizers = build_optimizers(model, optimizer)
+    config = TrainerConfig(optimizer=optimizer)
+    shared = model
+    if num_processes() > 1:
+        shared = DistributedDataParallel(model, find_unused_parameters=True)
+    start, step, told, failed = time.perf_counter(), 0, 0.0, 0
+    means: dict[str, float] = {}
+    while (elapsed := agreed(time.perf_counter() - start)) < seconds and step < trial.max_steps:
+        part = elapsed / seconds
+        rate = min(1.0, (step + 1) / WARMUP_STEPS)
+        rate *= min(1.0, (1 - part) / (1 - hold)) if hold < 1 else 1.0
+        try:
+            metrics = train_step(shared, batch(part, step), optimizers, rate, config)
+        except TrainingError as error:  # one bad batch must not end a run by the clock
+            say(name, step, error)
+            failed += 1
+            if failed > MAX_FAILED_STEPS or num_processes() > 1:
+                raise
+            for each in optimizers:
+                each.zero_grad(set_to_none=True)
+            continue
+        step += 1
+        for key, value in metrics.items():
+            means[key] = means.get(key, float(value)) * 0.95 + float(value) * 0.05
+        if elapsed - told > seconds / 50 and rank() == 0:
+            told = elapsed
+            say(name, step, {key: round(value, 3) for key, value in means.items()})
+    if rank() == 0:
+        say(name, "done after", step, {key: round(value, 3) for key, value in means.items()})
+
+
+@dataclass
+class AdapterOutput:
+    """Loss of one batch."""
+
+    loss: Tensor
+    metrics: dict[str, float | Tensor]
+
+
+class AdapterOnOracle(nn.Module):
+    """The model up to its adapter, beside the oracle."""
+
+    def __init__(self, wrapped: MultimodalModel) -> None:
+        super().__init__()
+        self.model, self.oracle = wrapped.model, wrapped.oracle
+
+    def forward(
+        self, input_features: Tensor, feature_lengths: Tensor, symbols: Tensor, known: Tensor
+    ) -> AdapterOutput:
+        """Loss of clips `(A, F, M)` whose audio tokens hold `symbols` `(N, symbols)`."""
+        audio = self.model.get_audio_features(input_features, feature_lengths)
+        distance = oracle_loss(audio.audio_embeds, self.oracle(symbols), known)
+        loss = distance
+        if audio.router_statistics is not None:
+            coef = self.model.config.adapter_config.router_aux_loss_coef
+            loss = loss + coef * audio.router_statistics.load_balancing_loss
+        return AdapterOutput(loss, {"oracle_loss": distance.detach()})
+
+
+class Parts(TypedDict):
+    """What is kept of a run, each in a file of its name."""
+
+    encoder: EncoderWithHeads
+    decoder: OracleModel
+    adapter: nn.Module
+
+
+class Life:
+    """The stages on one model. Where parts were there to start from, nothing begins with short
+    clips only.
+    """
+
+    def __init__(self, world: World, clips: ResidentClips, trial: Trial) -> None:
+        self.world, self.clips, self.trial = world, clips, trial
+        torch.manual_seed(RECIPE.seed)
+        space = Workspace(RECIPE, world.run, world.run, world.run)
+        self.model = EurekaAudioForConditionalGeneration(space.config())
+        start_local(self.model.audio_encoder)
+        look_through(self.model.language_model)
+        if trial.device.type == "cpu":
+            look_through(self.model.audio_encoder)
+        self.wrapped = MultimodalModel(self.model, TRAINED, heads=HEADS, guidance_weight=0.3)
+        self.parts = parts_of(self.model, world.processor.audio_token_id)
+        self.ear, self.reader = self.parts["encoder"], self.parts["decoder"]
+        self.wrapped.heads = self.ear.heads
+        self.wrapped.oracle = self.reader.oracle.requires_grad_(False)
+        self.begun: set[str] = set()
+        for part in (self.wrapped, self.reader):
+            part.to(trial.device)
+        torch.manual_seed(RECIPE.seed + rank())  # from here on each process has its own dice
+
+    def load(self, folder: Path) -> None:
+        """Go on from the parts in a folder."""
+        for name, module in each_part(self.parts):
+            if (path := folder / f"{name}.safetensors").exists():
+                load_part(path, module)
+                self.begun.add(name)
+        say("goes on from", *sorted(self.begun))
+
+    def save(self, folder: Path) -> None:
+        """Write the parts, in bf16."""
+        if rank() > 0:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, module in each_part(self.parts):
+            tensors = {
+                key: value.to("cpu", torch.bfloat16).contiguous().clone()
+                for key, value in module.state_dict().items()
+                if SINUSOIDS not in key and "lm_head" not in key
+            }
+            save_file(tensors, folder / f"{name}.safetensors")
+        say("saved", folder)
+
+    def run(self, stage: str, seconds: float, pool: Pool | None) -> None:
+        """Run one stage."""
+        if stage == "encoder":
+            self.listen(seconds)
+        elif stage == "stage1":
+            self.adapt(seconds)
+        else:
+            rng = np.random.default_rng([RECIPE.seed, rank()])
+            talks = Talks(self.world, stage, rng, self.trial.device, pool)
+            (self.read if stage == "oracle" else self.converse)(talks, seconds)
+
+    def plan(
+        self, weights: Mapping[str, float], share: float, max_seconds: float, seed: int
+    ) -> MixturePlan:
+        """Batches of a share of the usual size."""
+        size = share * self.trial.batch_seconds
+        return self.clips.plan(weights, size, max_seconds, seed + 1000 * rank())
+
+    def listen(self, seconds: float) -> None:
+        """The encoder under its heads: short clean clips first."""
+        first = self.plan({"synthetic": 8, "sentences": 1, "digits": 1}, 0.25, 3.2, 1)
+        weights = {
+            "synthetic": 7,
+            "sentences": 5,
+            "digits": 2.5,
+            "sounds": 1,
+            "instruments": 2,
+            "rendered": 0.8,
+            "scenes": 1,
+        }
+        then = self.plan(weights, 1.0, 12.0, 2)
+        begun = "encoder" in self.begun
+
+        def batch(part: float, step: int) -> dict[str, Any]:
+            early = part < 0.1 and not begun
+            ids = self._on_device(self.clips.ids(first if early else then, step))
+            speeds = (1.0, 1.0) if early else (0.86, 1.16)
+            inputs, targets = self.clips.batch(ids, spoil=not early, speeds=speeds)
+            return {**inputs, **targets}
+
+        run_phase("encoder", self.ear, batch, seconds, self.trial)
+
+    def read(self, talks: Talks, seconds: float) -> None:
+        """The decoder on the oracle: short clips first."""
+        weights = {
+            "synthetic": 8,
+            "sentences": 2,
+            "digits": 2,
+            "scenes": 2,
+            "rendered": 0.5,
+            "sounds": 1,
+            "instruments": 1.5,
+        }
+        everything = self.plan(weights, 1.0, 12.0, 5)
+        plans = [
+            (0.4, self.plan({"synthetic": 1}, 0.25, 2.0, 3)),
+            (0.65, self.plan(weights, 0.5, 4.0, 4)),
+            (1.0, everything),
+        ]
+        if "decoder" in self.begun:
+            plans = [(1.0, everything)]
+        else:
+            self.reader.match_loudness()
+        oracle = self.reader.oracle.requires_grad_(True)
+
+        def batch(part: float, step: int) -> dict[str, Any]:
+            plan = next(plan for until, plan in plans if part <= until)
+            ids, about = talks.about(self.clips.ids(plan, step))
+            on_device = self._on_device(ids)
+            num_tokens = self.clips.num_tokens(self.clips.log_mels.lengths[on_device])
+            num_lines = len(ids) // 8
+            rows, places = talks.rows(about, num_tokens.tolist(), [1.0] * len(ids), num_lines)
+            symbols = self.clips.symbols(on_device, num_tokens, 0.3)
+            return {**rows, "symbols": symbols, "places": places}
+
+        run_phase("oracle", self.reader, batch, seconds, self.trial)
+        oracle.requires_grad_(False)
+
+    def adapt(self, seconds: float) -> None:
+        """Stage 1: the adapter alone learns to say what the oracle would, which the decoder already
+        reads; without the decoder a step costs a third.
+        """
+        plan = self.plan(CONVERSED, 1.0, 9.0, 6)
+        if "adapter" not in self.begun:
+            match_loudness(self.model, float(self.wrapped.oracle.loudness))
+        self.begun.add("adapter")
+
+        def batch(part: float, step: int) -> dict[str, Any]:
+            on_device = self._on_device(self.clips.ids(plan, step))
+            inputs, targets = self.clips.batch(on_device, spoil=step % 2 == 0)
+            self._add_symbols(targets, on_device, inputs["feature_lengths"])
+            return {**inputs, "symbols": targets["symbols"], "known": targets["symbols_known"]}
+
+        self._let_learn(adapter_only=True)
+        run_phase("stage1", AdapterOnOracle(self.wrapped), batch, seconds, self.trial)
+
+    def converse(self, talks: Talks, seconds: float) -> None:
+        """Fine-tuning of everything; heads and, at first, the oracle go on teaching."""
+        plan = self.plan(CONVERSED, 0.5, 12.0, 7)
+
+        def batch(part: float, step: int) -> dict[str, Any]:
+            ids, about = talks.about(self.clips.ids(plan, step))
+            on_device = self._on_device(ids)
+            inputs, targets = self.clips.batch(on_device, spoil=step % 2 == 0, speeds=(0.9, 1.12))
+            lengths = inputs["feature_lengths"]
+            speed = self._add_symbols(targets, on_device, lengths)
+            num_tokens = self.clips.num_tokens(lengths).tolist()
+            rows, targets["places"] = talks.rows(about, num_tokens, speed, len(ids) // 12)
+            self.wrapped.oracle_weight = max(0.0, 1 - part / ORACLE_UNTIL)
+            return {**rows, **inputs, "targets": targets}
+
+        self._let_learn(adapter_only=False)
+        self.wrapped.heads_weight = 0.4
+        run_phase("sft", self.wrapped, batch, seconds, self.trial)
+
+    def _let_learn(self, *, adapter_only: bool) -> None:
+        for part in (self.model.audio_encoder, self.model.language_model, self.wrapped.heads):
+            part.requires_grad_(not adapter_only)
+        self.model.audio_encoder.embed_positions.requires_grad_(False)
+
+    def _add_symbols(
+        self, targets: dict[str, Tensor], on_device: Tensor, lengths: Tensor
+    ) -> list[float]:
+        """Add what the oracle hears of clips that are heard `lengths` mel frames long.
+
+        Returns:
+            The speed of each.
+        """
+        speed = self.clips.log_mels.lengths[on_device] / lengths
+        num_tokens = self.clips.num_tokens(lengths)
+        targets["symbols"] = self.clips.symbols(on_device, num_tokens, 0.0, speed)
+        targets["symbols_known"] = self.clips.all_known[on_device].repeat_interleave(num_tokens)
+        return [float(each) for each in speed]
+
+    def _on_device(self, ids: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(ids).to(self.trial.device)
+
+
+def parts_of(model: EurekaAudioForConditionalGeneration, audio_token_id: int) -> Parts:
+    """A model's parts, its encoder under heads and its decoder beside an oracle."""
+    return {
+        "encoder": EncoderWithHeads(model.audio_encoder, HEADS),
+        "decoder": OracleModel(model.language_model, audio_token_id, guidance_weight=0.5),
+        "adapter": model.adapter,
+    }
+
+
+def each_part(parts: Parts) -> list[tuple[str, nn.Module]]:
+    """The parts with their names."""
+    return cast(list[tuple[str, nn.Module]], list(parts.items()))
+
+
+def load_part(path: Path, module: nn.Module) -> None:
+    """Load what `Life.save` wrote of one part.
+
+    Raises:
+        TrainingError: a tensor is missing, or one is there that the part does not have.
+    """
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    found = module.load_state_dict(tensors, strict=False)
+    missing = [
+        name for name in found.missing_keys if SINUSOIDS not in name and "lm_head" not in name
+    ]
+    if missing or found.unexpected_keys:
+        raise TrainingError(
+            f"{path}: expected the parts of one model, got {len(missing)} tensors missing "
+            f"and {len(found.unexpected_keys)} unknown"
+        )
+
+
+def train(args: argparse.Namespace) -> None:
+    """The chosen stages, within `args.seconds`; parts are written after each."""
+    if args.processes > 1:
+        torch.set_num_threads(1)  # threads do not survive the fork
+    if args.pack:
+        world = unpack(args.pack, args.work, args.scenes, args.rendered)
+    else:
+        world = here(args.data, args.recordings, args.run_folder, args.most)
+    with workers() as pool:
+        targets = targets_of(world, pool)
+    device = torch.device(args.device)
+    num_mel_bins = world.processor.feature_extractor.feature_size
+    clips = ResidentClips(world.sources, world.waves, targets, num_mel_bins, device)
+    world.waves.clear()
+    say(f"{len(targets)} clips on the device, {clips.seconds.sum() / 3600:.1f} h")
+    if args.processes == 1:
+        live(0, args, world, clips, "")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        context = multiprocessing.get_context("fork")
+        together = [
+            context.Process(target=live, args=(i, args, world, clips, f"file://{folder}/store"))
+            for i in range(args.processes)
+        ]
+        for process in together:
+            process.start()
+        for process in together:
+            process.join()
+    if any(process.exitcode for process in together):
+        raise SystemExit("a process failed")
+
+
+def live(
+    process: int, args: argparse.Namespace, world: World, clips: ResidentClips, store: str
+) -> None:
+    """What one process does of the training."""
+    if args.processes > 1:
+        distributed.init_process_group(
+            "gloo", init_method=store, rank=process, world_size=args.processes
+        )
+    trial = Trial(args.batch_seconds, args.rate, args.max_steps, clips.device)
+    life = Life(world, clips, trial)
+    if args.start:
+        life.load(args.start)
+    left = args.seconds - (time.perf_counter() - STARTED)
+    total = sum(SHARES[stage] for stage in args.stages)
+    pool = workers() if clips.device.type != "cpu" else None
+    for stage in args.stages:
+        life.run(stage, left * SHARES[stage] / total, pool)
+        life.save(args.parts)
+    if pool is not None:
+        pool.terminate()
+    if args.processes > 1:
+        distributed.destroy_process_group()
+
+
+def assemble(args: argparse.Namespace) -> None:
+    """A model of the parts, in bf16."""
+    space = Workspace(RECIPE, args.run_folder, args.run_folder, args.run_folder)
+    model = EurekaAudioForConditionalGeneration(space.config())
+    for name, module in each_part(parts_of(model, space.processor.audio_token_id)):
+        load_part(args.parts / f"{name}.safetensors", module)
+    model.generation_config.max_chunk_seconds = MAX_CHUNK_SECONDS
+    save_model(model.to(torch.bfloat16), args.out, space.processor)
+    say("saved", args.out)
+
+
+def install(args: argparse.Namespace) -> None:
+    """Write parts as what the stages before Stage 1 left in a run; the recipe goes on there."""
+    run = args.run_folder
+    space = Workspace(RECIPE, run, run, run)
+    models: dict[str, tuple[nn.Module, TrainerConfig]] = {}
+    for name, stage in RECIPE.encoders.items():
+        ear = build_encoder(RECIPE, stage)
+        load_part(args.parts / "encoder.safetensors", ear)
+        models[name] = ear, stage.trainer
+    language_model = Qwen3ForCausalLM(space.config().text_config)
+    reader = OracleModel(language_model, space.processor.audio_token_id)
+    load_part(args.parts / "decoder.safetensors", reader)
+    models["decoder"] = TextModel(language_model), RECIPE.decoder.trainer
+    models |= {name: (reader, stage.trainer) for name, stage in RECIPE.oracles.items()}
+    for name, (model, trainer) in models.items():
+        optimizers = build_optimizers(model, trainer.optimizer)
+        say("wrote", save_checkpoint(run / name, trainer.max_steps, model, optimizers))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    packing = commands.add_parser("pack", help="compress the clips, to train elsewhere")
+    packing.add_argument("--pack", type=Path, required=True)
+    packing.set_defaults(
+        act=lambda args: pack(args.pack, args.data, args.recordings, args.run_folder, args.most)
+    )
+    training = commands.add_parser("train", help="run stages by the clock")
+    training.add_argument("--pack", type=Path, help="instead of clips where they lie")
+    training.add_argument("--parts", type=Path, required=True, help="where the parts go")
+    training.add_argument("--start", type=Path, help="parts to go on from")
+    training.add_argument("--stages", nargs="+", choices=list(SHARES), default=list(SHARES))
+    training.add_argument("--seconds", type=float, default=600.0, help="in all")
+    training.add_argument("--device", default="cuda")
+    training.add_argument("--processes", type=int, default=1, help="that share a CPU's cores")
+    training.add_argument("--batch-seconds", type=float, default=800.0, help="of each process")
+    training.add_argument("--rate", type=float, default=1.0, help="times the usual rates")
+    training.add_argument("--max-steps", type=int, default=10**9, help="of each stage, for a trial")
+    training.add_argument("--work", type=Path, default=Path("/dev/shm/nano"), help="of a pack")
+    training.add_argument("--scenes", type=int, default=3000, help="composed of a pack")
+    training.add_argument("--rendered", type=int, default=1200, help="beside a pack")
+    training.set_defaults(act=train)
+    assembling = commands.add_parser("assemble", help="make a model of parts")
+    assembling.add_argument("--parts", type=Path, required=True)
+    assembling.add_argument("--out", type=Path, required=True)
+    assembling.set_defaults(act=assemble)
+    installing = commands.add_parser("install", help="let the recipe go on from parts, at Stage 1")
+    installing.add_argument("--parts", type=Path, required=True)
+    installing.set_defaults(act=install)
+    for command in (packing, training):
+        command.add_argument("--data", type=Path, default=Path("data/synthetic"))
+        command.add_argument("--recordings", type=Path, help="folder of the recordings")
+        command.add_argument("--most", type=int, help="clips of each source, for a trial")
+    for command in (packing, training, assembling, installing):
+        command.add_argument("--run", type=Path, default=Path("runs/nano"), dest="run_folder")
+    args = parser.parse_args()
+    args.act(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Training by the clock in miniature: every stage runs, and parts go out, in, and into a run."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_recipe import workspace
+
+from eureka_audio import EurekaAudio
+from eureka_audio.errors import TrainingError
+from eureka_audio.records import AudioClip
+from eureka_audio.training.resident import ResidentClips
+from eureka_audio.training.stages import run_stage
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "recipes" / "nano"))
+import by_the_clock
+import world as worlds
+
+CPU = torch.device("cpu")
+TRIAL = by_the_clock.Trial(batch_seconds=20.0, rate=1.0, max_steps=1, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> worlds.World:
+    """The tones of the tiny recipe, as if they were two sources of nano's."""
+    space = workspace(tmp_path_factory.mktemp("tiny"))
+    run_stage(space, "tokenizer")
+    sources, clips, waves = [], [], []
+    for name, known in (("synthetic", "words"), ("sounds", "sounds")):
+        for clip in space.recipe.sources[known].read(space.data, space.recordings):
+            sources.append(name)
+            clips.append(clip)
+            waves.append(worlds._read(clip.path))
+    made = worlds.World(space.run, space.processor, space.lines, sources, clips, waves)
+    worlds.WORLD = made
+    return made
+
+
+@pytest.fixture(scope="module")
+def clips(world: worlds.World) -> ResidentClips:
+    targets = [worlds._targets(index) for index in range(len(world.clips))]
+    return ResidentClips(world.sources, world.waves, targets, 80, CPU)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    world: worlds.World, clips: ResidentClips, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    life = by_the_clock.Life(world, clips, TRIAL)
+    for stage in by_the_clock.SHARES:
+        before = {name: value.clone() for name, value in life.wrapped.state_dict().items()}
+        life.run(stage, 60.0, None)
+        after = life.wrapped.state_dict()
+        moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+        parts = {name.split(".")[1] for name in moved if name.startswith("model.")}
+        assert (
+            parts
+            == {
+                "encoder": {"audio_encoder"},
+                "oracle": {"language_model"},
+                "stage1": {"adapter"},
+                "sft": {"audio_encoder", "adapter", "language_model"},
+            }[stage]
+        )
+    life.save(folder)
+    return folder
+
+
+def test_parts_are_read_as_they_were_written(
+    trained: Path, world: worlds.World, clips: ResidentClips, tmp_path: Path
+) -> None:
+    life = by_the_clock.Life(world, clips, TRIAL)
+    life.load(trained)
+    assert life.begun == {"encoder", "decoder", "adapter"}
+    life.save(tmp_path)
+    for name in life.begun:
+        first, second = (load_file(each / f"{name}.safetensors") for each in (trained, tmp_path))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_part_that_lacks_a_tensor_is_refused(
+    trained: Path, world: worlds.World, clips: ResidentClips, tmp_path: Path
+) -> None:
+    tensors = load_file(trained / "adapter.safetensors")
+    tensors.pop("layer_norm.weight")
+    save_file(tensors, tmp_path / "adapter.safetensors")
+    life = by_the_clock.Life(world, clips, TRIAL)
+    with pytest.raises(TrainingError, match="1 tensors missing"):
+        life.load(tmp_path)
+
+
+def test_parts_become_a_model_that_answers(
+    trained: Path, world: worlds.World, tmp_path: Path
+) -> None:
+    by_the_clock.assemble(
+        argparse.Namespace(parts=trained, run_folder=world.run, out=tmp_path / "model")
+    )
+    model = EurekaAudio.from_pretrained(tmp_path / "model")
+    reply = model.ask(world.clips[0].path, "what is said?", choices=["one", "two"])
+    assert str(reply) in {"one", "two"}
+
+
+def test_a_talk_has_a_placeholder_for_every_audio_token(world: worlds.World) -> None:
+    talks = worlds.Talks(world, "sft", np.random.default_rng(0), CPU, None)
+    ids, about = talks.about(np.arange(len(world.clips)))
+    assert len(ids) == len(about) > 0
+    counts = list(range(3, 3 + len(about)))
+    rows, places = talks.rows(about, counts, [1.0] * len(about), 2)
+    placeholders = (rows["input_ids"] == world.processor.audio_token_id).sum(dim=1)
+    assert placeholders.tolist() == [*counts, 0, 0]
+    assert places.shape == (0, 4)  # nobody told the phones of tones
+    learnt = rows["labels"] != -100
+    assert torch.equal(rows["labels"][learnt], rows["input_ids"][learnt])
+
+
+def test_clips_without_a_task_are_left_out(world: worlds.World) -> None:
+    nothing = AudioClip(id="x", path="x.wav", duration_seconds=1.0)
+    silent = worlds.World(world.run, world.processor, world.lines, ["synthetic"], [nothing], [])
+    worlds.WORLD, before = silent, worlds.WORLD
+    try:
+        ids, about = worlds.Talks(silent, "sft", np.random.default_rng(0), CPU, None).about(
+            np.array([0])
+        )
+    finally:
+        worlds.WORLD = before
+    assert len(ids) == len(about) == 0
