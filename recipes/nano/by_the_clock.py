@@ -3,15 +3,16 @@
     python recipes/nano/by_the_clock.py pack --recordings DIR --pack PACK
     python recipes/nano/by_the_clock.py train --pack PACK --parts PARTS --seconds 600
     python recipes/nano/by_the_clock.py assemble --parts PARTS --out MODEL
+    python recipes/nano/by_the_clock.py take-apart --model nano --parts PARTS
     python recipes/nano/by_the_clock.py install --parts PARTS --run RUN
 
 `pack` compresses the training clips of a run whose tokenizer stage is done, with the phones of real
 speech if its alignment is: they may have to travel. `train` keeps clips and targets on the device
 (`training/resident.py`) and trains the encoder under its heads, the decoder on the oracle, Stage 1,
 and everything in fine-tuning. It writes the model's parts after each stage, and goes on from parts
-(`--start`). `assemble` makes a model of them; `install` writes them into a run, for
-`eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of `recipe.yaml`;
-how much of each source, how long a stage and how fast it learns are set here.
+(`--start`). `assemble` makes a model of them, `take-apart` parts of a model; `install` writes them
+into a run, for `eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of
+`recipe.yaml`; how much of each source, how long a stage and how fast it learns are set here.
 
 On a CPU, clips are read where they lie, and processes share the work:
 
@@ -40,6 +41,7 @@ from world import RECIPE, STARTED, Talks, World, here, pack, say, targets_of, un
 
 from eureka_audio.data.mixture import MixturePlan
 from eureka_audio.errors import TrainingError
+from eureka_audio.inference.loading import find_checkpoint
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import save_checkpoint as save_model
 from eureka_audio.training.checkpoint import save_checkpoint
@@ -70,6 +72,7 @@ CONVERSED = {
     "rendered": 0.5,
     "scenes": 2,
 }
+TEACHERS = Path(__file__).with_name("teachers.safetensors")  # those of the shipped model
 TRAINED = ("audio_encoder", "adapter", "language_model")
 HEADS = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
 MAX_FAILED_STEPS = 20
@@ -222,26 +225,18 @@ class Life:
         torch.manual_seed(RECIPE.seed + rank())  # from here on each process has its own dice
 
     def load(self, folder: Path) -> None:
-        """Go on from the parts in a folder."""
+        """Go on from the parts in a folder; the adapter may still be missing there."""
         for name, module in each_part(self.parts):
-            if (path := folder / f"{name}.safetensors").exists():
+            path = folder / f"{name}.safetensors"
+            if name != "adapter" or path.exists():
                 load_part(path, module)
                 self.begun.add(name)
         say("goes on from", *sorted(self.begun))
 
     def save(self, folder: Path) -> None:
-        """Write the parts, in bf16."""
-        if rank() > 0:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, module in each_part(self.parts):
-            tensors = {
-                key: value.to("cpu", torch.bfloat16).contiguous().clone()
-                for key, value in module.state_dict().items()
-                if SINUSOIDS not in key and "lm_head" not in key
-            }
-            save_file(tensors, folder / f"{name}.safetensors")
-        say("saved", folder)
+        """Write the parts, if this is the first process."""
+        if rank() == 0:
+            save_parts(self.parts, folder)
 
     def run(self, stage: str, seconds: float, pool: Pool | None) -> None:
         """Run one stage."""
@@ -390,9 +385,32 @@ def parts_of(model: EurekaAudioForConditionalGeneration, audio_token_id: int) ->
     }
 
 
+def teachers_of(parts: Parts) -> dict[str, nn.Module]:
+    """What taught the parts and is no part of the model."""
+    return {"heads": parts["encoder"].heads, "oracle": parts["decoder"].oracle}
+
+
 def each_part(parts: Parts) -> list[tuple[str, nn.Module]]:
     """The parts with their names."""
     return cast(list[tuple[str, nn.Module]], list(parts.items()))
+
+
+def kept(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Tensors of named modules in bf16, but for what is made anew or tied."""
+    return {
+        f"{name}.{key}" if name else key: value.to("cpu", torch.bfloat16).contiguous().clone()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+        if SINUSOIDS not in key and "lm_head" not in key
+    }
+
+
+def save_parts(parts: Parts, folder: Path) -> None:
+    """Write each part into a file of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in each_part(parts):
+        save_file(kept({"": module}), folder / f"{name}.safetensors")
+    say("saved", folder)
 
 
 def load_part(path: Path, module: nn.Module) -> None:
@@ -417,6 +435,10 @@ def train(args: argparse.Namespace) -> None:
     """The chosen stages, within `args.seconds`; parts are written after each."""
     if args.processes > 1:
         torch.set_num_threads(1)  # threads do not survive the fork
+    if args.start:
+        for name in ("encoder", "decoder"):  # before minutes are spent on preparing
+            if not (args.start / f"{name}.safetensors").is_file():
+                raise TrainingError(f"{args.start}: expected {name}.safetensors there, got none")
     if args.pack:
         world = unpack(args.pack, args.work, args.scenes, args.rendered)
     else:
@@ -470,14 +492,26 @@ def live(
 
 
 def assemble(args: argparse.Namespace) -> None:
-    """A model of the parts, in bf16."""
+    """A model of the parts, in bf16; what is no part of it, heads and oracle, beside it."""
     space = Workspace(RECIPE, args.run_folder, args.run_folder, args.run_folder)
     model = EurekaAudioForConditionalGeneration(space.config())
-    for name, module in each_part(parts_of(model, space.processor.audio_token_id)):
+    parts = parts_of(model, space.processor.audio_token_id)
+    for name, module in each_part(parts):
         load_part(args.parts / f"{name}.safetensors", module)
+    save_file(kept(teachers_of(parts)), args.teachers)
     model.generation_config.max_chunk_seconds = MAX_CHUNK_SECONDS
     save_model(model.to(torch.bfloat16), args.out, space.processor)
-    say("saved", args.out)
+    say("saved", args.out, "and", args.teachers)
+
+
+def take_apart(args: argparse.Namespace) -> None:
+    """Parts of a model and its teachers."""
+    model = EurekaAudioForConditionalGeneration.from_pretrained(
+        find_checkpoint(args.model), dtype=torch.float32
+    )
+    parts = parts_of(model, model.config.audio_token_id)
+    load_part(args.teachers, nn.ModuleDict(teachers_of(parts)))
+    save_parts(parts, args.parts)
 
 
 def install(args: argparse.Namespace) -> None:
@@ -529,6 +563,12 @@ def main() -> None:
     assembling.add_argument("--parts", type=Path, required=True)
     assembling.add_argument("--out", type=Path, required=True)
     assembling.set_defaults(act=assemble)
+    taking = commands.add_parser("take-apart", help="make parts of a model and its teachers")
+    taking.add_argument("--model", default="nano")
+    taking.add_argument("--parts", type=Path, required=True)
+    taking.set_defaults(act=take_apart)
+    for command in (assembling, taking):
+        command.add_argument("--teachers", type=Path, default=TEACHERS, help="heads and oracle")
     installing = commands.add_parser("install", help="let the recipe go on from parts, at Stage 1")
     installing.add_argument("--parts", type=Path, required=True)
     installing.set_defaults(act=install)

@@ -9,12 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_recipe import workspace
+from transformers import Qwen3ForCausalLM
 
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import TrainingError
+from eureka_audio.model.configuration import EurekaAudioConfig
 from eureka_audio.records import AudioClip
+from eureka_audio.training.checkpoint import load_weights, newest
+from eureka_audio.training.oracle import OracleModel
 from eureka_audio.training.resident import ResidentClips
-from eureka_audio.training.stages import run_stage
+from eureka_audio.training.stages import Workspace, run_stage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes" / "nano"))
 import by_the_clock
@@ -22,6 +26,10 @@ import world as worlds
 
 CPU = torch.device("cpu")
 TRIAL = by_the_clock.Trial(batch_seconds=20.0, rate=1.0, max_steps=1, device=CPU)
+
+
+def workspace_config(run: Path) -> EurekaAudioConfig:
+    return Workspace(worlds.RECIPE, run, run, run).config()
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,8 @@ def test_parts_are_read_as_they_were_written(
 def test_a_part_that_lacks_a_tensor_is_refused(
     trained: Path, world: worlds.World, clips: ResidentClips, tmp_path: Path
 ) -> None:
+    for name in ("encoder", "decoder"):
+        (tmp_path / f"{name}.safetensors").symlink_to(trained / f"{name}.safetensors")
     tensors = load_file(trained / "adapter.safetensors")
     tensors.pop("layer_norm.weight")
     save_file(tensors, tmp_path / "adapter.safetensors")
@@ -95,15 +105,48 @@ def test_a_part_that_lacks_a_tensor_is_refused(
         life.load(tmp_path)
 
 
-def test_parts_become_a_model_that_answers(
+def test_parts_become_a_model_that_answers_and_comes_apart_again(
     trained: Path, world: worlds.World, tmp_path: Path
 ) -> None:
+    teachers, folder = tmp_path / "teachers.safetensors", tmp_path / "model"
     by_the_clock.assemble(
-        argparse.Namespace(parts=trained, run_folder=world.run, out=tmp_path / "model")
+        argparse.Namespace(parts=trained, run_folder=world.run, out=folder, teachers=teachers)
     )
-    model = EurekaAudio.from_pretrained(tmp_path / "model")
-    reply = model.ask(world.clips[0].path, "what is said?", choices=["one", "two"])
+    reply = EurekaAudio.from_pretrained(folder).ask(
+        world.clips[0].path, "what is said?", choices=["one", "two"]
+    )
     assert str(reply) in {"one", "two"}
+    by_the_clock.take_apart(
+        argparse.Namespace(model=folder, parts=tmp_path / "parts", teachers=teachers)
+    )
+    for name in ("encoder", "decoder", "adapter"):
+        first, second = (
+            load_file(each / f"{name}.safetensors") for each in (trained, tmp_path / "parts")
+        )
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_parts_become_the_stages_of_a_run(
+    trained: Path, world: worlds.World, tmp_path: Path
+) -> None:
+    (tmp_path / "processor").symlink_to(world.run / "processor")
+    by_the_clock.install(argparse.Namespace(parts=trained, run_folder=tmp_path))
+    recipe = worlds.RECIPE
+    stages = {*recipe.encoders, "decoder", *recipe.oracles}
+    assert {path.name for path in tmp_path.iterdir()} == stages | {"processor"}
+    oracle = OracleModel(
+        Qwen3ForCausalLM(workspace_config(world.run).text_config), world.processor.audio_token_id
+    )
+    load_weights(newest(tmp_path / "oracle"), oracle)
+    decoder = load_file(trained / "decoder.safetensors")
+    torch.testing.assert_close(oracle.oracle.weight.detach().bfloat16(), decoder["oracle.weight"])
+
+
+def test_a_start_without_a_decoder_is_refused_at_once(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "encoder.safetensors").symlink_to(trained / "encoder.safetensors")
+    with pytest.raises(TrainingError, match=r"expected decoder\.safetensors"):
+        by_the_clock.train(argparse.Namespace(processes=1, start=tmp_path, pack=None))
 
 
 def test_a_talk_has_a_placeholder_for_every_audio_token(world: worlds.World) -> None:
