@@ -18,7 +18,6 @@ from eureka_audio.data.synthesis.phones import PHONES, UNKNOWN
 from eureka_audio.data.synthesis.recorded import (
     as_recorded,
     audible,
-    coloured_noise,
     draw_silence,
     trim,
 )
@@ -248,13 +247,3 @@ def test_recording_conditions_follow_the_generator_and_stay_in_range() -> None:
         assert np.abs(first).max() <= 1.0
         assert len(first) == 0.5 * SAMPLING_RATE
         assert sum(draw_silence(np.random.default_rng(seed))) >= 0.1 * SAMPLING_RATE
-
-
-@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
-def test_noise_falls_with_its_slope(slope: float) -> None:
-    noise = coloured_noise(1 << 16, slope, np.random.default_rng(0))
-    power = np.abs(np.fft.rfft(noise)) ** 2
-    hertz = np.fft.rfftfreq(1 << 16, 1 / SAMPLING_RATE)
-    low, high = (power[(hertz > f) & (hertz < 1.2 * f)].mean() for f in (500, 4000))
-    assert np.log(low / high) / np.log(8) == pytest.approx(slope, abs=0.15)
-    assert np.sqrt(np.mean(noise**2)) == pytest.approx(1.0, abs=1e-3)

@@ -140,15 +140,6 @@ def mix_at_snr(samples: Samples, noise: Samples, snr_db: float) -> Samples:
     return (samples + noise * np.float32(scale)).astype(np.float32)
 
 
-def coloured_noise(rng: np.random.Generator, num_samples: int) -> Samples:
-    """Noise whose power falls as 1/f^a, with a drawn from white (0) to brown (2)."""
-    spectrum = np.fft.rfft(rng.standard_normal(num_samples).astype(np.float32))
-    frequency = np.maximum(np.fft.rfftfreq(num_samples), 1.0 / max(num_samples, 1))
-    shaped = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0.0, 2.0) / 2), n=num_samples)
-    noise: Samples = (shaped / (np.abs(shaped).max() + 1e-9)).astype(np.float32)
-    return noise
-
-
 def mask_features(features_MF: Samples, config: AugmentConfig, rng: np.random.Generator) -> Samples:
     """SpecAugment: a few bands of time and of frequency set to the clip's mean.
 

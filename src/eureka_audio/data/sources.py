@@ -14,10 +14,10 @@ from eureka_audio.data.augment import (
     AugmentConfig,
     Timeline,
     augment_waveform,
-    coloured_noise,
     mix_at_snr,
 )
 from eureka_audio.data.mixture import Sample
+from eureka_audio.data.noise import some_noise
 from eureka_audio.data.waveforms import WaveformBank
 from eureka_audio.records import AudioClip
 
@@ -86,7 +86,7 @@ def hear(
             chosen = sound_sources[int(noise_rng.integers(len(sound_sources)))]
             picked = int(noise_rng.integers(len(chosen.clips)))
             return _fit(chosen.bank[picked], num_samples, noise_rng)
-        return coloured_noise(noise_rng, num_samples)
+        return some_noise(noise_rng, num_samples)
 
     augmented = augment_waveform(waveform, augment, rng, noise)
     return HeardSample(augmented.samples, clips, augmented.timeline)

@@ -9,6 +9,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import SAMPLING_RATE
+from eureka_audio.data.noise import coloured_noise
 
 Waveform = NDArray[np.float32]
 
@@ -35,14 +36,6 @@ def draw_silence(rng: np.random.Generator) -> tuple[int, int]:
     """Samples of silence before and after: 0.05 to 0.5 s each."""
     before, after = (int(rng.uniform(0.05, 0.5) * SAMPLING_RATE) for _ in range(2))
     return before, after
-
-
-def coloured_noise(num_samples: int, slope: float, rng: np.random.Generator) -> Waveform:
-    """Noise of unit RMS whose power falls as ``1 / f ** slope`` (0 white, 1 pink, 2 brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(num_samples))
-    frequencies = np.maximum(np.fft.rfftfreq(num_samples, 1 / SAMPLING_RATE), 30.0)
-    noise = np.fft.irfft(spectrum * frequencies ** (-slope / 2), num_samples)
-    return np.asarray(noise / (np.sqrt(np.mean(noise**2)) + 1e-12), dtype=np.float32)
 
 
 def room(waveform: Waveform, rng: np.random.Generator) -> Waveform:

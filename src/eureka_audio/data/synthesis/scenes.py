@@ -13,10 +13,10 @@ import numpy as np
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
+from eureka_audio.data.noise import coloured_noise
 from eureka_audio.data.synthesis.captions import Heard, caption
 from eureka_audio.data.synthesis.parts import Material, Part, draw_part, rendered_part
 from eureka_audio.data.synthesis.phones import retimed
-from eureka_audio.data.synthesis.recorded import coloured_noise
 from eureka_audio.data.synthesis.signals import Waveform, at_level
 from eureka_audio.data.synthesis.sounds import SOUNDS
 from eureka_audio.manifest import write_manifest
