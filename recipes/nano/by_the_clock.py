@@ -26,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -37,7 +36,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import Qwen3ForCausalLM
-from world import RECIPE, STARTED, Talks, World, here, pack, say, targets_of, unpack, workers
+from world import (
+    RECIPE,
+    STARTED,
+    TALKS_PER_CLIP,
+    Talks,
+    World,
+    here,
+    pack,
+    say,
+    targets_of,
+    unpack,
+    workers,
+)
 
 from eureka_audio.data.mixture import MixturePlan
 from eureka_audio.errors import TrainingError
@@ -238,15 +249,14 @@ class Life:
         if rank() == 0:
             save_parts(self.parts, folder)
 
-    def run(self, stage: str, seconds: float, pool: Pool | None) -> None:
-        """Run one stage."""
+    def run(self, stage: str, seconds: float, talks: Talks | None) -> None:
+        """Run one stage; the oracle's and fine-tuning are about talks."""
         if stage == "encoder":
             self.listen(seconds)
         elif stage == "stage1":
             self.adapt(seconds)
         else:
-            rng = np.random.default_rng([RECIPE.seed, rank()])
-            talks = Talks(self.world, stage, rng, self.trial.device, pool)
+            assert talks is not None
             (self.read if stage == "oracle" else self.converse)(talks, seconds)
 
     def plan(
@@ -482,8 +492,14 @@ def live(
     left = args.seconds - (time.perf_counter() - STARTED)
     total = sum(SHARES[stage] for stage in args.stages)
     pool = workers() if clips.device.type != "cpu" else None
+    rng = np.random.default_rng([RECIPE.seed, process])
+    talks = {  # begun now: a GPU that waits for them at its stage is idle
+        stage: Talks(world, stage, rng, clips.device, pool)
+        for stage in args.stages
+        if stage in TALKS_PER_CLIP
+    }
     for stage in args.stages:
-        life.run(stage, left * SHARES[stage] / total, pool)
+        life.run(stage, left * SHARES[stage] / total, talks.get(stage))
         life.save(args.parts)
     if pool is not None:
         pool.terminate()

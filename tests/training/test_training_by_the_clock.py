@@ -62,7 +62,8 @@ def trained(
     life = by_the_clock.Life(world, clips, TRIAL)
     for stage in by_the_clock.SHARES:
         before = {name: value.clone() for name, value in life.wrapped.state_dict().items()}
-        life.run(stage, 60.0, None)
+        talks = worlds.Talks(world, stage, np.random.default_rng(0), CPU, None)
+        life.run(stage, 60.0, talks)
         after = life.wrapped.state_dict()
         moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
         parts = {name.split(".")[1] for name in moved if name.startswith("model.")}
@@ -173,3 +174,14 @@ def test_clips_without_a_task_are_left_out(world: worlds.World) -> None:
     finally:
         worlds.WORLD = before
     assert len(ids) == len(about) == 0
+
+
+def test_conversations_drawn_ahead_are_as_many_as_planned(world: worlds.World) -> None:
+    with worlds.workers() as pool:
+        talks = worlds.Talks(world, "sft", np.random.default_rng(0), CPU, pool)
+        ids, _ = talks.about(np.arange(len(world.clips)))
+    assert len(ids) == len(world.clips)
+    assert talks._ahead is not None
+    planned = worlds.TALKS_PER_CLIP["sft"]
+    for index, drawn in talks._ahead.items():
+        assert len(drawn) == planned[world.sources[index]]
