@@ -7,7 +7,7 @@ Exit code 1 with --check when the README says anything else than the results.
 
 import argparse
 import json
-import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
-BLOCK = re.compile(r"(<!-- figures:begin -->\n).*?(\n<!-- figures:end -->)", re.DOTALL)
 
 TITLES = {
     "digit": "digits, unseen speaker (FSDD test)",
@@ -43,14 +42,52 @@ def acceptance_table(result: dict[str, Any]) -> str:
     return "\n".join([*rows, "", source])
 
 
+def adapter_table(result: dict[str, Any]) -> str:
+    """The sparse adapter against the dense one, as a Markdown table."""
+    rows = ["| loss per answer token on | sparse | dense | difference |", "|---|--:|--:|--:|"]
+    for task, losses in result["losses"].items():
+        moe, dense = losses["moe"], losses["dense"]
+        paired = [a - b for a, b in zip(moe, dense, strict=True)]
+        cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in (moe, dense)]
+        change = f"{statistics.mean(paired):+.3f} ± {statistics.stdev(paired):.3f}"
+        kind, name = task.split("/")
+        rows.append(f"| {kind}: {name} | {cells[0]} | {cells[1]} | {change} |")
+    sizes, (first, second) = result["parameters"], result["steps"]
+    source = (
+        f"Mean and standard deviation of {len(result['seeds'])} seeds, the difference paired by "
+        f"seed; {first} steps of Stage 1 and {second} of Stage 2, each of "
+        f"{result['batch_seconds']:.0f} s of audio.\nSparse: {sizes['moe']['total']:,} parameters, "
+        f"{sizes['moe']['active']:,} active for a token; dense: {sizes['dense']['total']:,}. From "
+        f"`benchmarks/results/moe_against_dense.json`, commit `{result['commit']}`."
+    )
+    return "\n".join([*rows, "", source])
+
+
+TABLES = {
+    "figures": ("acceptance", acceptance_table),
+    "adapter": ("moe_against_dense", adapter_table),
+}
+
+
+def with_tables(text: str) -> str:
+    """The text with every table as the results have it."""
+    for block, (benchmark, as_table) in TABLES.items():
+        table = as_table(json.loads((RESULTS / f"{benchmark}.json").read_text("utf-8")))
+        begin, end = f"<!-- {block}:begin -->\n", f"\n<!-- {block}:end -->"
+        if begin not in text or end not in text:
+            raise SystemExit(f"expected a block {block!r} in the README, got none")
+        head, rest = text.split(begin, 1)
+        text = head + begin + table + end + rest.split(end, 1)[1]
+    return text
+
+
 def main() -> int:
     """Write or check; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, compare")
     args = parser.parse_args()
-    table = acceptance_table(json.loads((RESULTS / "acceptance.json").read_text("utf-8")))
     before = README.read_text("utf-8")
-    after = BLOCK.sub(lambda found: found[1] + table + found[2], before)
+    after = with_tables(before)
     if args.check:
         return int(before != after)
     README.write_text(after, "utf-8")

@@ -2,7 +2,8 @@
 
     python benchmarks/moe_against_dense.py recipes/nano/recipe.yaml --run runs/nano --recordings DIR
 
-Encoder, decoder and tokenizer are those of a finished run. For each seed and each kind of adapter,
+Encoder, decoder and tokenizer are those of a finished run, or of one into which
+`recipes/nano/by_the_clock.py install` wrote saved parts. For each seed and each kind of adapter,
 Stage 1 and Stage 2 are run short; what is compared is the loss per answer token on clips of the
 `dev` splits, by task, without augmentation. Prints a table, then one line of JSON.
 

@@ -74,6 +74,25 @@ ADAMW_SHARE = 0.4  # of Muon's rate
 HELD = {"encoder": 0.75, "oracle": 0.8, "stage1": 0.3, "sft": 0.3}  # share of a stage at its peak
 WARMUP_STEPS = 40
 ORACLE_UNTIL = 0.4  # share of fine-tuning in which the oracle goes on teaching the adapter
+# How much of each source the encoder hears, the decoder reads on the oracle, both converse about.
+HEARD = {
+    "synthetic": 7,
+    "sentences": 5,
+    "digits": 2.5,
+    "sounds": 1,
+    "instruments": 2,
+    "rendered": 0.8,
+    "scenes": 1,
+}
+READ = {
+    "synthetic": 8,
+    "sentences": 2,
+    "digits": 2,
+    "sounds": 1,
+    "instruments": 1.5,
+    "rendered": 0.5,
+    "scenes": 2,
+}
 CONVERSED = {
     "synthetic": 3,
     "sentences": 4.5,
@@ -251,6 +270,9 @@ class Life:
 
     def run(self, stage: str, seconds: float, talks: Talks | None) -> None:
         """Run one stage; the oracle's and fine-tuning are about talks."""
+        for part in (self.model.audio_encoder, self.model.language_model, self.wrapped.heads):
+            part.requires_grad_(stage != "stage1")  # in which the adapter is alone
+        self.model.audio_encoder.embed_positions.requires_grad_(False)
         if stage == "encoder":
             self.listen(seconds)
         elif stage == "stage1":
@@ -269,16 +291,7 @@ class Life:
     def listen(self, seconds: float) -> None:
         """The encoder under its heads: short clean clips first."""
         first = self.plan({"synthetic": 8, "sentences": 1, "digits": 1}, 0.25, 3.2, 1)
-        weights = {
-            "synthetic": 7,
-            "sentences": 5,
-            "digits": 2.5,
-            "sounds": 1,
-            "instruments": 2,
-            "rendered": 0.8,
-            "scenes": 1,
-        }
-        then = self.plan(weights, 1.0, 12.0, 2)
+        then = self.plan(HEARD, 1.0, 12.0, 2)
         begun = "encoder" in self.begun
 
         def batch(part: float, step: int) -> dict[str, Any]:
@@ -292,19 +305,10 @@ class Life:
 
     def read(self, talks: Talks, seconds: float) -> None:
         """The decoder on the oracle: short clips first."""
-        weights = {
-            "synthetic": 8,
-            "sentences": 2,
-            "digits": 2,
-            "scenes": 2,
-            "rendered": 0.5,
-            "sounds": 1,
-            "instruments": 1.5,
-        }
-        everything = self.plan(weights, 1.0, 12.0, 5)
+        everything = self.plan(READ, 1.0, 12.0, 5)
         plans = [
             (0.4, self.plan({"synthetic": 1}, 0.25, 2.0, 3)),
-            (0.65, self.plan(weights, 0.5, 4.0, 4)),
+            (0.65, self.plan(READ, 0.5, 4.0, 4)),
             (1.0, everything),
         ]
         if "decoder" in self.begun:
@@ -341,7 +345,6 @@ class Life:
             self._add_symbols(targets, on_device, inputs["feature_lengths"])
             return {**inputs, "symbols": targets["symbols"], "known": targets["symbols_known"]}
 
-        self._let_learn(adapter_only=True)
         run_phase("stage1", AdapterOnOracle(self.wrapped), batch, seconds, self.trial)
 
     def converse(self, talks: Talks, seconds: float) -> None:
@@ -359,14 +362,8 @@ class Life:
             self.wrapped.oracle_weight = max(0.0, 1 - part / ORACLE_UNTIL)
             return {**rows, **inputs, "targets": targets}
 
-        self._let_learn(adapter_only=False)
         self.wrapped.heads_weight = 0.4
         run_phase("sft", self.wrapped, batch, seconds, self.trial)
-
-    def _let_learn(self, *, adapter_only: bool) -> None:
-        for part in (self.model.audio_encoder, self.model.language_model, self.wrapped.heads):
-            part.requires_grad_(not adapter_only)
-        self.model.audio_encoder.embed_positions.requires_grad_(False)
 
     def _add_symbols(
         self, targets: dict[str, Tensor], on_device: Tensor, lengths: Tensor
