@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import transformers
@@ -28,6 +29,7 @@ from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip
 
+T = TypeVar("T")
 Figure = dict[str, float | int | str]
 
 # name -> (must, stretch); errors must lie below, everything else above
@@ -100,7 +102,7 @@ def main() -> int:
     return 0
 
 
-def spread(clips: Sequence[AudioClip], limit: int | None) -> list[AudioClip]:
+def spread(clips: Sequence[T], limit: int | None) -> list[T]:
     """At most `limit` clips at even distances: sets are ordered by speaker or kind."""
     return list(clips if limit is None else clips[:: max(1, -(-len(clips) // limit))])
 

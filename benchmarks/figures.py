@@ -42,14 +42,19 @@ def acceptance_table(result: dict[str, Any]) -> str:
     return "\n".join([*rows, "", source])
 
 
+def mean_and_spread(values: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation; of one value the latter is 0."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
 def adapter_table(result: dict[str, Any]) -> str:
     """The sparse adapter against the dense one, as a Markdown table."""
     rows = ["| loss per answer token on | sparse | dense | difference |", "|---|--:|--:|--:|"]
     for task, losses in result["losses"].items():
         moe, dense = losses["moe"], losses["dense"]
         paired = [a - b for a, b in zip(moe, dense, strict=True)]
-        cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in (moe, dense)]
-        change = f"{statistics.mean(paired):+.3f} ± {statistics.stdev(paired):.3f}"
+        cells = ["{:.3f} ± {:.3f}".format(*mean_and_spread(values)) for values in (moe, dense)]
+        change = "{:+.3f} ± {:.3f}".format(*mean_and_spread(paired))
         kind, name = task.split("/")
         rows.append(f"| {kind}: {name} | {cells[0]} | {cells[1]} | {change} |")
     sizes, (first, second) = result["parameters"], result["steps"]

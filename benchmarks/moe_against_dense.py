@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from acceptance import environment
+from acceptance import environment, spread
+from figures import mean_and_spread
 
 from eureka_audio.config import load_config
 from eureka_audio.data.mixture import Batch, Sample
@@ -129,8 +130,7 @@ def judge(wrapped: MultimodalModel, space: Workspace, most: int) -> dict[str, fl
     result = {}
     for name, task in DEV_TASKS.items():
         total = tokens = 0.0
-        num_clips = len(sources[name].clips)
-        indices = range(0, num_clips, -(-num_clips // most))  # spread: sets are ordered
+        indices = spread(range(len(sources[name].clips)), most)
         for start in range(0, len(indices), 16):
             chosen = indices[start : start + 16]
             batch: dict[str, Any] = collate(Batch(tuple(Sample(name, i, i) for i in chosen)))
@@ -164,13 +164,9 @@ def summarise(
         paired = [a - b for a, b in zip(moe, dense, strict=True)]
         row = {"moe": moe, "dense": dense, "difference": statistics.mean(paired)}
         table[task] = row
-        cells = [f"{statistics.mean(v):.4f} ±{_spread(v):.4f}" for v in (moe, dense, paired)]
+        cells = ["{:.4f} ±{:.4f}".format(*mean_and_spread(v)) for v in (moe, dense, paired)]
         print(f"{task:24} {cells[0]:>16} {cells[1]:>16} {cells[2]:>18}")
     return {"losses": table, "parameters": sizes}
-
-
-def _spread(values: list[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ On a CPU, clips are read where they lie, and processes share the work:
 
 import argparse
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -66,7 +67,7 @@ from eureka_audio.training.oracle import OracleModel
 from eureka_audio.training.resident import ResidentClips
 from eureka_audio.training.stages import Workspace, match_loudness
 from eureka_audio.training.text_pretraining import TextModel
-from eureka_audio.training.trainer import TrainerConfig, train_step
+from eureka_audio.training.trainer import BatchLoss, TrainerConfig, train_step
 
 SHARES = {"encoder": 0.42, "oracle": 0.2, "stage1": 0.05, "sft": 0.33}  # of the time
 RATES = {"encoder": 2.5e-3, "oracle": 2.5e-3, "stage1": 6e-3, "sft": 1.5e-3}  # Muon's
@@ -107,7 +108,6 @@ TRAINED = ("audio_encoder", "adapter", "language_model")
 HEADS = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
 MAX_FAILED_STEPS = 20
 MAX_CHUNK_SECONDS = 12.0  # as long as it has learnt to hear
-SINUSOIDS = "embed_positions"  # fixed, made anew
 
 
 def num_processes() -> int:
@@ -194,14 +194,6 @@ def run_phase(
         say(name, "done after", step, {key: round(value, 3) for key, value in means.items()})
 
 
-@dataclass
-class AdapterOutput:
-    """Loss of one batch."""
-
-    loss: Tensor
-    metrics: dict[str, float | Tensor]
-
-
 class AdapterOnOracle(nn.Module):
     """The model up to its adapter, beside the oracle."""
 
@@ -211,7 +203,7 @@ class AdapterOnOracle(nn.Module):
 
     def forward(
         self, input_features: Tensor, feature_lengths: Tensor, symbols: Tensor, known: Tensor
-    ) -> AdapterOutput:
+    ) -> BatchLoss:
         """Loss of clips `(A, F, M)` whose audio tokens hold `symbols` `(N, symbols)`."""
         audio = self.model.get_audio_features(input_features, feature_lengths)
         distance = oracle_loss(audio.audio_embeds, self.oracle(symbols), known)
@@ -219,7 +211,7 @@ class AdapterOnOracle(nn.Module):
         if audio.router_statistics is not None:
             coef = self.model.config.adapter_config.router_aux_loss_coef
             loss = loss + coef * audio.router_statistics.load_balancing_loss
-        return AdapterOutput(loss, {"oracle_loss": distance.detach()})
+        return BatchLoss(loss, {"oracle_loss": distance.detach()})
 
 
 class Parts(TypedDict):
@@ -402,13 +394,18 @@ def each_part(parts: Parts) -> list[tuple[str, nn.Module]]:
     return cast(list[tuple[str, nn.Module]], list(parts.items()))
 
 
+def is_kept(key: str) -> bool:
+    """Whether a tensor is neither made anew (sinusoids) nor tied to another (`lm_head`)."""
+    return "embed_positions" not in key and "lm_head" not in key
+
+
 def kept(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Tensors of named modules in bf16, but for what is made anew or tied."""
+    """Those tensors of named modules that are kept, in bf16."""
     return {
         f"{name}.{key}" if name else key: value.to("cpu", torch.bfloat16).contiguous().clone()
         for name, module in modules.items()
         for key, value in module.state_dict().items()
-        if SINUSOIDS not in key and "lm_head" not in key
+        if is_kept(key)
     }
 
 
@@ -421,21 +418,24 @@ def save_parts(parts: Parts, folder: Path) -> None:
 
 
 def load_part(path: Path, module: nn.Module) -> None:
-    """Load what `Life.save` wrote of one part.
+    """Load what `save_parts` wrote of one part.
 
     Raises:
         TrainingError: a tensor is missing, or one is there that the part does not have.
     """
     tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
     found = module.load_state_dict(tensors, strict=False)
-    missing = [
-        name for name in found.missing_keys if SINUSOIDS not in name and "lm_head" not in name
-    ]
+    missing = [name for name in found.missing_keys if is_kept(name)]
     if missing or found.unexpected_keys:
         raise TrainingError(
             f"{path}: expected the parts of one model, got {len(missing)} tensors missing "
             f"and {len(found.unexpected_keys)} unknown"
         )
+
+
+def write_pack(args: argparse.Namespace) -> None:
+    """Compress the clips, to train elsewhere."""
+    pack(args.pack, args.data, args.recordings, args.run_folder, args.most)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -554,9 +554,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     packing = commands.add_parser("pack", help="compress the clips, to train elsewhere")
     packing.add_argument("--pack", type=Path, required=True)
-    packing.set_defaults(
-        act=lambda args: pack(args.pack, args.data, args.recordings, args.run_folder, args.most)
-    )
+    packing.set_defaults(act=write_pack)
     training = commands.add_parser("train", help="run stages by the clock")
     training.add_argument("--pack", type=Path, help="instead of clips where they lie")
     training.add_argument("--parts", type=Path, required=True, help="where the parts go")
@@ -587,11 +585,14 @@ def main() -> None:
     installing.set_defaults(act=install)
     for command in (packing, training):
         command.add_argument("--data", type=Path, default=Path("data/synthetic"))
-        command.add_argument("--recordings", type=Path, help="folder of the recordings")
+        command.add_argument("--recordings", type=Path, default=os.environ.get("EUREKA_AUDIO_DATA"))
         command.add_argument("--most", type=int, help="clips of each source, for a trial")
     for command in (packing, training, assembling, installing):
         command.add_argument("--run", type=Path, default=Path("runs/nano"), dest="run_folder")
     args = parser.parse_args()
+    reads_recordings = args.act is write_pack or (args.act is train and not args.pack)
+    if reads_recordings and args.recordings is None:
+        parser.error("--recordings or EUREKA_AUDIO_DATA must name the folder of recordings")
     args.act(args)
 
 

@@ -197,9 +197,13 @@ def _jobs(
     ]
 
 
+def _mono(path: str) -> tuple[NDArray[np.float32], int]:
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return samples.mean(axis=1), rate
+
+
 def _read(path: str) -> NDArray[np.int16]:
-    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    return _as_int16(samples.mean(axis=1))
+    return _as_int16(_mono(path)[0])
 
 
 def _as_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -209,11 +213,11 @@ def _as_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
 def _compressed(job: tuple[str, AudioClip]) -> tuple[bytes, int]:
     """A clip as Ogg Opus, and its number of samples."""
     name, clip = job
-    samples, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
+    samples, rate = _mono(clip.path)
     file = io.BytesIO()
     soundfile.write(
         file,
-        samples.mean(axis=1),
+        samples,
         rate,
         format="OGG",
         subtype="OPUS",

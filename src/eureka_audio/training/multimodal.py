@@ -5,7 +5,6 @@ Source: paper sections 4 and 5.2.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,16 +24,9 @@ from eureka_audio.training.conversations import ConversationDraws, check_not_emp
 from eureka_audio.training.guidance import answer_places, as_places, guidance_loss
 from eureka_audio.training.heads import EncoderHeads, EncoderHeadsConfig, head_targets
 from eureka_audio.training.oracle import OracleEmbedding, knows, token_symbols
+from eureka_audio.training.trainer import BatchLoss
 
 SHAPE_MULTIPLE = 32  # mel frames and tokens: few shapes
-
-
-@dataclass
-class MultimodalOutput:
-    """Loss of one batch (Eq. 4) and its parts."""
-
-    loss: Tensor
-    metrics: dict[str, float | Tensor]
 
 
 class MultimodalModel(nn.Module):
@@ -71,7 +63,7 @@ class MultimodalModel(nn.Module):
             getattr(model, name).requires_grad_(name in trainable)
         model.audio_encoder.embed_positions.requires_grad_(False)
 
-    def forward(self, targets: Mapping[str, Tensor], **batch: Tensor) -> MultimodalOutput:
+    def forward(self, targets: Mapping[str, Tensor], **batch: Tensor) -> BatchLoss:
         """Loss of one collated batch; `targets` are those of the heads."""
         self._audio_features.clear()
         self._audio_embeds.clear()
@@ -98,7 +90,7 @@ class MultimodalModel(nn.Module):
             metrics["load_balancing_loss"] = output.load_balancing_loss.detach()
             share = output.router_statistics.tokens_per_expert.float()
             metrics["busiest_expert_share"] = (share.max() / share.sum()).detach()
-        return MultimodalOutput(loss, metrics)
+        return BatchLoss(loss, metrics)
 
     def _keep_audio_features(self, encoder: nn.Module, inputs: object, output: Any) -> None:
         self._audio_features.append(output.last_hidden_state)

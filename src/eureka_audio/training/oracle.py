@@ -11,7 +11,6 @@ million weights learns to transcribe, count and order faster from symbols than f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -32,6 +31,7 @@ from eureka_audio.text.chat import encode_chat
 from eureka_audio.training.conversations import ConversationDraws, check_not_empty
 from eureka_audio.training.guidance import answer_places, as_places, guidance_loss
 from eureka_audio.training.heads import SPEECH, TAGS, is_speechless
+from eureka_audio.training.trainer import BatchLoss
 
 SYMBOLS = (*PHONES, *TAGS)
 SHAPE_MULTIPLE = 16  # tokens: few shapes
@@ -70,14 +70,6 @@ class OracleEmbedding(nn.Module):
         return nn.functional.layer_norm(summed_ND, summed_ND.shape[-1:]) * self.loudness
 
 
-@dataclass
-class OracleOutput:
-    """Loss of one batch."""
-
-    loss: Tensor
-    metrics: dict[str, float | Tensor]
-
-
 class OracleModel(nn.Module):
     """The decoder, hearing through the oracle; `guidance_weight` as in `guidance.py`."""
 
@@ -102,7 +94,7 @@ class OracleModel(nn.Module):
         labels: Tensor,
         symbols: Tensor,
         places: Tensor | None = None,
-    ) -> OracleOutput:
+    ) -> BatchLoss:
         """Mean loss over the answers of rows `(B, T)`.
 
         Args:
@@ -125,9 +117,9 @@ class OracleModel(nn.Module):
             output_attentions=guided,
         )
         if not guided or places is None:
-            return OracleOutput(output.loss, {})
+            return BatchLoss(output.loss, {})
         astray = guidance_loss(output.attentions, places)
-        return OracleOutput(
+        return BatchLoss(
             output.loss + self.guidance_weight * astray,
             {"ntp_loss": output.loss.detach(), "guidance_loss": astray.detach()},
         )

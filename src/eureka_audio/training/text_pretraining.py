@@ -4,7 +4,6 @@ Lines are packed end to end with an end-of-text token between them, and cut into
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,14 +16,7 @@ from eureka_audio.data.mixture import Batch
 from eureka_audio.errors import ConfigError
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
-
-
-@dataclass
-class TextOutput:
-    """Loss of one batch."""
-
-    loss: Tensor
-    metrics: dict[str, float | Tensor]
+from eureka_audio.training.trainer import BatchLoss
 
 
 class TextModel(nn.Module):
@@ -34,10 +26,10 @@ class TextModel(nn.Module):
         super().__init__()
         self.language_model = language_model
 
-    def forward(self, input_ids: Tensor) -> TextOutput:
+    def forward(self, input_ids: Tensor) -> BatchLoss:
         """Mean loss over rows `(B, T)` in which every token is learnt."""
         loss = self.language_model(input_ids=input_ids, labels=input_ids).loss
-        return TextOutput(loss, {})
+        return BatchLoss(loss, {})
 
 
 class PackedText:

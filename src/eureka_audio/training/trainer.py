@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -46,6 +47,14 @@ class TrainerConfig(Config):
 
 class StepOutput(Protocol):
     """What a model returns for a batch: a loss to descend and figures to log."""
+
+    loss: Tensor
+    metrics: Mapping[str, float | Tensor]
+
+
+@dataclass
+class BatchLoss:
+    """Loss of one batch and its parts: the plain `StepOutput`."""
 
     loss: Tensor
     metrics: Mapping[str, float | Tensor]
