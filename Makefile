@@ -15,7 +15,7 @@ JOBS ?= 2
 # The real recordings: tests that need them are skipped without, training refuses to start.
 RECORDINGS := $(or $(EUREKA_AUDIO_DATA),$(wildcard ../shared/data))
 
-.PHONY: help setup demo test nano speech sounds scenes engines clean
+.PHONY: help setup demo test nano speech digits sounds scenes engines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -69,7 +69,7 @@ test: setup
 SYNTHETIC := data/synthetic
 DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil
 
-nano: setup speech sounds scenes
+nano: setup speech digits sounds scenes
 	@echo "Training: some hours on two CPU cores; stop and start it as you like."
 	$(BIN)/eureka-audio train recipes/nano/recipe.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
@@ -80,14 +80,18 @@ engines:
 	@test -n "$(RECORDINGS)" || { echo "expected EUREKA_AUDIO_DATA to name the folder of real recordings (README, 'Retrain it')"; exit 1; }
 
 speech: $(SYNTHETIC)/speech/manifest.jsonl
+digits: $(SYNTHETIC)/digits/manifest.jsonl
 sounds: $(foreach split,train dev test,$(SYNTHETIC)/sounds/$(split)/manifest.jsonl)
 scenes: $(foreach split,train dev test,$(SYNTHETIC)/scenes/$(split)/manifest.jsonl)
 
 NUM_SOUNDS = $(if $(filter train,$*),1500,150)
-NUM_SCENES = $(if $(filter train,$*),4000,300)
+NUM_SCENES = $(if $(filter train,$*),8000,300)
 
 $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
-	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 12000 --recordings $(RECORDINGS) --workers $(JOBS)
+	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 30000 --recordings $(RECORDINGS) --workers $(JOBS)
+
+$(SYNTHETIC)/digits/manifest.jsonl: | setup engines
+	$(BIN)/eureka-audio synthesize digits --out $(@D) --num 3000 --workers $(JOBS)
 
 $(SYNTHETIC)/sounds/%/manifest.jsonl: | setup
 	$(BIN)/eureka-audio synthesize sounds --out $(@D) --num $(NUM_SOUNDS) --split $*

@@ -12,8 +12,9 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis import engines, speech
-from eureka_audio.data.synthesis.corpora import Sentence
+from eureka_audio.data.synthesis.corpora import DigitBook, Sentence
 from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
+from eureka_audio.data.synthesis.grammar import DIGITS
 from eureka_audio.data.synthesis.phones import PHONES, UNKNOWN
 from eureka_audio.data.synthesis.recorded import (
     as_recorded,
@@ -32,6 +33,7 @@ from eureka_audio.data.synthesis.voices import (
     as_learner,
     draw_delivery,
 )
+from eureka_audio.data.tasks import draw_task
 from eureka_audio.errors import MissingDependencyError
 from eureka_audio.manifest import read_manifest
 from eureka_audio.records import AudioClip, Phone
@@ -90,7 +92,7 @@ def test_missing_engine_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_plan_is_stable_when_more_is_asked_for() -> None:
-    short, long = (list(plan(TinyBook(), 3, num)) for num in (5, 9))  # type: ignore[arg-type]
+    short, long = (list(plan(TinyBook(), 3, num)) for num in (5, 9))
     assert long[: len(short)] == short
     assert [u.split for u in short] == ["dev", "test"] + ["train"] * 5
     assert len({u.id for u in long}) == len(long)
@@ -103,7 +105,7 @@ def test_shards_appear_with_their_manifests(
     monkeypatch.setattr(speech, "require_engines", lambda: None)
     monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(speech, "speak", lambda requests: [spoken(tone(1.0))] * len(requests))
-    fates = synthesize_speech(tmp_path, TinyBook(), 0, 5)  # type: ignore[arg-type]
+    fates = synthesize_speech(tmp_path, TinyBook(), 0, 5)
     assert fates == {"kept": 7}
     folders = ["dev", "test", "train/shard-000", "train/shard-001"]
     counts = [len(list(read_manifest(tmp_path / f / "manifest.jsonl", AudioClip))) for f in folders]
@@ -114,6 +116,25 @@ def test_shards_appear_with_their_manifests(
         info = soundfile.info(tmp_path / clip.path)
         assert (info.samplerate, info.channels) == (SAMPLING_RATE, 1)
         assert clip.duration_seconds == pytest.approx(info.duration, abs=1e-3)
+
+
+def test_digits_are_a_corpus_of_their_own_whose_questions_are_about_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "require_engines", lambda: None)
+    monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(speech, "speak", lambda requests: [spoken(tone(0.5))] * len(requests))
+    assert synthesize_speech(tmp_path, DigitBook(0), 0, 60, name="digit") == {"kept": 60}
+    clips = list(read_manifest(tmp_path / "manifest.jsonl", AudioClip))
+    assert {clip.transcript for clip in clips} == set(DIGITS)
+    assert {clip.split for clip in clips} == {"train"}
+    assert all(clip.id.startswith("digit-train-") for clip in clips)
+    drawn = [draw_task(clip, None, {"digit": 1.0}, np.random.default_rng(0)) for clip in clips]
+    assert None not in drawn
+    assert [DigitBook(0).next_sentence() for _ in range(3)] == [
+        DigitBook(0).next_sentence() for _ in range(3)
+    ]
+    assert len({DigitBook(seed).next_sentence().words for seed in range(40)}) > 5
 
 
 class Here:
@@ -136,7 +157,7 @@ def test_what_cannot_be_used_is_dropped_with_a_reason(
 ) -> None:
     bad = [None, *map(spoken, (np.zeros(16000, np.float32), tone(20.0), tone(1.0)))]
     monkeypatch.setattr(speech, "speak", lambda requests: bad)
-    clips, dropped = speech.render(tmp_path, list(plan(TinyBook(), 0, 2)))  # type: ignore[arg-type]
+    clips, dropped = speech.render(tmp_path, list(plan(TinyBook(), 0, 2)))
     assert len(clips) == 1
     assert sum(dropped.values()) == 3
     assert sum(n for reason, n in dropped.items() if "no audio" in reason) == 2
@@ -192,7 +213,7 @@ def test_phones_are_where_they_are_heard(manner: Delivery, expected: str) -> Non
 
 @needs_engines
 def test_a_corpus_keeps_phones_in_step_with_what_was_cut_and_padded(tmp_path: Path) -> None:
-    utterances = list(plan(TinyBook("sat old"), 5, 12))  # type: ignore[arg-type]
+    utterances = list(plan(TinyBook("sat old"), 5, 12))
     clips, _ = speech.render(tmp_path, utterances)
     for clip in clips:
         assert clip.phones

@@ -1,6 +1,7 @@
-"""``eureka-audio synthesize``: make synthetic speech, rendered sounds, or composed scenes."""
+"""``eureka-audio synthesize``: synthetic speech and digits, rendered sounds, or composed scenes."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -15,13 +16,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Make synthetic speech, rendered sounds, or scenes composed of recordings, "
         "sounds and speech. The same seed makes the same clips.",
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{speech,sounds,scenes}")
+    kinds = parser.add_subparsers(
+        dest="kind", required=True, metavar="{speech,digits,sounds,scenes}"
+    )
     speech = kinds.add_parser(
         "speech", help="sentences of free texts, said by many synthetic voices"
     )
+    digits = kinds.add_parser("digits", help="single digits, said by the same voices")
     sounds = kinds.add_parser("sounds", help="single sounds and pieces of music, rendered by code")
     scenes = kinds.add_parser("scenes", help="several sounds and voices, with events and captions")
-    for kind in (speech, sounds, scenes):
+    for kind in (speech, digits, sounds, scenes):
         kind.add_argument(
             "--out", type=Path, required=True, help="folder for the clips and their manifest"
         )
@@ -41,7 +45,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=600,
         help="clips of dev and test together (default: 600)",
     )
-    speech.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    for kind in (speech, digits):
+        kind.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     scenes.add_argument("--speech", type=Path, help="folder that 'synthesize speech' has filled")
     parser.set_defaults(run=run)
 
@@ -52,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.kind == "speech":
         return _speech(args)
+    if args.kind == "digits":
+        return _digits(args)
     if args.kind == "sounds":
         made = (render_sound(args.seed, index, args.split) for index in range(args.num))
         print(f"kept {write_clips(args.out, made)} of {args.num} sounds in {args.out}")
@@ -73,8 +80,21 @@ def _speech(args: argparse.Namespace) -> int:
     for reason, count in sorted(book.dropped.items()):
         print(f"dropped {count} sentences: {reason}")
     fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers)
+    return _report(fates, args.num + args.num_reserved)
+
+
+def _digits(args: argparse.Namespace) -> int:
+    from eureka_audio.data.synthesis.corpora import DigitBook
+    from eureka_audio.data.synthesis.speech import synthesize_speech
+
+    book = DigitBook(args.seed)
+    fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers, "digit")
+    return _report(fates, args.num)
+
+
+def _report(fates: Counter[str], num_planned: int) -> int:
     for fate, count in sorted(fates.items()):
-        print(f"{fate}: {count} of {args.num + args.num_reserved} clips")
+        print(f"{fate}: {count} of {num_planned} clips")
     return 0
 
 

@@ -19,9 +19,10 @@ import gzip
 import random
 import re
 import subprocess
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from eureka_audio.data.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 from eureka_audio.errors import MissingDependencyError
@@ -125,6 +126,34 @@ TEXTS: dict[str, tuple[float, Callable[[], Iterator[str]], str]] = {
 }
 OWN = "made by this project"
 PROMPT_SHARE, DIGIT_SHARE, SINGLE_DIGIT_SHARE = 0.10, 0.05, 0.02  # what is left is the grammar's
+
+
+class Book(Protocol):
+    """What a corpus says."""
+
+    @property
+    def reserved(self) -> Sequence[Sentence]:
+        """The sentences of dev and test together."""
+        ...
+
+    def next_sentence(self) -> Sentence:
+        """The next training sentence."""
+        ...
+
+
+class DigitBook:
+    """Single digits for training, in an order that the seed alone decides: of recorded ones there
+    are few speakers.
+    """
+
+    reserved: Sequence[Sentence] = ()
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(f"digits/{seed}")
+
+    def next_sentence(self) -> Sentence:
+        """The next digit."""
+        return Sentence(self.rng.choice(DIGITS), "grammar", OWN)
 
 
 class SentenceBook:

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.corpora import Sentence, SentenceBook
+from eureka_audio.data.synthesis.corpora import Book, Sentence
 from eureka_audio.data.synthesis.engines import require_engines, speak
 from eureka_audio.data.synthesis.phones import retimed
 from eureka_audio.data.synthesis.recorded import as_recorded, audible, draw_silence
@@ -44,9 +44,9 @@ class Utterance:
     seed: int
 
 
-def plan(book: SentenceBook, seed: int, num_train: int) -> Iterator[Utterance]:
-    """The utterances of a corpus in order: dev, test, then train. More of them never changes the
-    first ones.
+def plan(book: Book, seed: int, num_train: int, name: str = "speech") -> Iterator[Utterance]:
+    """The utterances of a corpus of some name in order: dev, test, then train. More of them never
+    changes the first ones.
     """
     half = len(book.reserved) // 2
     splits: dict[Split, Sequence[Sentence]] = {
@@ -55,17 +55,19 @@ def plan(book: SentenceBook, seed: int, num_train: int) -> Iterator[Utterance]:
     }
     for split, sentences in splits.items():
         for index, sentence in enumerate(sentences):
-            yield _utterance(sentence, seed, split, index, split)
+            yield _utterance(sentence, seed, name, split, index, split)
     for index in range(num_train):
         folder = f"train/shard-{index // CLIPS_PER_SHARD:03d}"
-        yield _utterance(book.next_sentence(), seed, "train", index, folder)
+        yield _utterance(book.next_sentence(), seed, name, "train", index, folder)
 
 
-def _utterance(sentence: Sentence, seed: int, split: Split, index: int, folder: str) -> Utterance:
+def _utterance(
+    sentence: Sentence, seed: int, name: str, split: Split, index: int, folder: str
+) -> Utterance:
     rng = random.Random(f"delivery/{seed}/{split}/{index}")
-    name = f"speech-{split}-{index:06d}"
+    id = f"{name}-{split}-{index:06d}"
     return Utterance(
-        name, f"{folder}/{name}.flac", sentence, draw_delivery(rng), split, rng.getrandbits(32)
+        id, f"{folder}/{id}.flac", sentence, draw_delivery(rng), split, rng.getrandbits(32)
     )
 
 
@@ -113,10 +115,15 @@ def _clip(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> Au
 
 
 def synthesize_speech(
-    out: Path, book: SentenceBook, seed: int, num_train: int, num_workers: int = 1
+    out: Path,
+    book: Book,
+    seed: int,
+    num_train: int,
+    num_workers: int = 1,
+    name: str = "speech",
 ) -> Counter[str]:
-    """Make a corpus under ``out`` and return what became of every utterance: ``kept``, or a reason
-    for dropping it.
+    """Make a corpus of some name under ``out`` and return what became of every utterance: ``kept``,
+    or a reason for dropping it.
 
     Raises:
         MissingDependencyError: an engine is not installed.
@@ -126,7 +133,7 @@ def synthesize_speech(
     everything: list[AudioClip] = []
     folder_clips: list[AudioClip] = []
     with ProcessPoolExecutor(num_workers) as pool:
-        for folder, tasks in _by_folder(plan(book, seed, num_train)):
+        for folder, tasks in _by_folder(plan(book, seed, num_train, name)):
             folder_clips = []
             for clips, dropped in pool.map(render, [out] * len(tasks), tasks):
                 folder_clips += clips
