@@ -9,12 +9,14 @@
 `pack` compresses the training clips of a run whose tokenizer stage is done, with the phones of real
 speech if its alignment is: they may have to travel. `train` keeps clips and targets on the device
 (`training/resident.py`) and trains the encoder under its heads, the decoder on the oracle, Stage 1,
-and everything in fine-tuning. It writes the model's parts after each stage, and goes on from parts
-(`--start`). `assemble` makes a model of them, `take-apart` parts of a model; `install` writes them
-into a run, for `eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of
-`recipe.yaml`; how much of each source, how long a stage and how fast it learns are set here.
+and everything in fine-tuning. It writes the parts that a stage trains, now and then and at its end,
+and goes on from parts (`--start`). `assemble` makes a model of them, `take-apart` parts of a model;
+`install` writes them into a run, for `eureka-audio train` to go on with Stage 1. Losses, tasks and
+parts are those of `recipe.yaml`; how much of each source, how long a stage and how fast it learns
+are set here.
 
-On a CPU, clips are read where they lie, and processes share the work:
+On a CPU, clips are read where they lie, and processes share the work. Encoder and decoder need not
+wait for one another: two calls with the same `--prepared` and `--parts` train them side by side.
 
     python recipes/nano/by_the_clock.py train --device cpu --processes 2 --batch-seconds 120
         --recordings DIR --start PARTS --parts MORE --stages stage1 sft --seconds 3000
@@ -25,7 +27,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -43,6 +45,7 @@ from world import (
     TALKS_PER_CLIP,
     Talks,
     World,
+    enter,
     here,
     pack,
     say,
@@ -72,39 +75,48 @@ from eureka_audio.training.trainer import BatchLoss, TrainerConfig, train_step
 SHARES = {"encoder": 0.42, "oracle": 0.2, "stage1": 0.05, "sft": 0.33}  # of the time
 RATES = {"encoder": 2.5e-3, "oracle": 2.5e-3, "stage1": 6e-3, "sft": 1.5e-3}  # Muon's
 ADAMW_SHARE = 0.4  # of Muon's rate
-HELD = {"encoder": 0.75, "oracle": 0.8, "stage1": 0.3, "sft": 0.3}  # share of a stage at its peak
+HELD = {"encoder": 0.5, "oracle": 0.5, "stage1": 0.3, "sft": 0.3}  # share of a stage at its peak
 WARMUP_STEPS = 40
 ORACLE_UNTIL = 0.4  # share of fine-tuning in which the oracle goes on teaching the adapter
 # How much of each source the encoder hears, the decoder reads on the oracle, both converse about.
 HEARD = {
-    "synthetic": 7,
+    "synthetic": 9,
     "sentences": 5,
-    "digits": 2.5,
+    "digits": 1.2,
+    "spoken_digits": 1.8,
     "sounds": 1,
     "instruments": 2,
     "rendered": 0.8,
     "scenes": 1,
 }
 READ = {
-    "synthetic": 8,
+    "synthetic": 14,
     "sentences": 2,
-    "digits": 2,
+    "digits": 0.8,
+    "spoken_digits": 0.8,
     "sounds": 1,
     "instruments": 1.5,
     "rendered": 0.5,
     "scenes": 2,
 }
 CONVERSED = {
-    "synthetic": 3,
+    "synthetic": 4.5,
     "sentences": 4.5,
-    "digits": 2.5,
+    "digits": 1.2,
+    "spoken_digits": 1.8,
     "sounds": 1.2,
-    "instruments": 2.5,
+    "instruments": 2.2,
     "rendered": 0.5,
-    "scenes": 2,
+    "scenes": 3,
 }
 TEACHERS = Path(__file__).with_name("teachers.safetensors")  # those of the shipped model
 TRAINED = ("audio_encoder", "adapter", "language_model")
+CHANGED = {  # the parts that a stage trains
+    "encoder": ("encoder",),
+    "oracle": ("decoder",),
+    "stage1": ("adapter",),
+    "sft": ("encoder", "decoder", "adapter"),
+}
 HEADS = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
 MAX_FAILED_STEPS = 20
 MAX_CHUNK_SECONDS = 12.0  # as long as it has learnt to hear
@@ -131,12 +143,16 @@ def agreed(value: float) -> float:
 
 @dataclass(frozen=True)
 class Trial:
-    """How large, how fast, how long at most, and where."""
+    """How large, how fast, how long at most, where, where the parts go, and by which dice: a run
+    that goes on from parts hears the same batches again unless its seed is another.
+    """
 
     batch_seconds: float
     rate: float
     max_steps: int
     device: torch.device
+    parts: Path
+    seed: int = RECIPE.seed
 
 
 def run_phase(
@@ -145,6 +161,7 @@ def run_phase(
     batch: Callable[[float, int], dict[str, Any]],
     seconds: float,
     trial: Trial,
+    save: Callable[[], None],
 ) -> None:
     """Train for so many seconds; the rate falls to zero after the share of them in `HELD`.
 
@@ -154,6 +171,7 @@ def run_phase(
         batch: from the share of the time that is over, and the step.
         seconds: how long.
         trial: how fast, and how many steps at most.
+        save: called now and then, and at the end.
     """
     model.train()
     peak, hold = RATES[name] * trial.rate, HELD[name]
@@ -190,8 +208,10 @@ def run_phase(
         if elapsed - told > seconds / 50 and rank() == 0:
             told = elapsed
             say(name, step, {key: round(value, 3) for key, value in means.items()})
+            save()
     if rank() == 0:
         say(name, "done after", step, {key: round(value, 3) for key, value in means.items()})
+        save()
 
 
 class AdapterOnOracle(nn.Module):
@@ -244,7 +264,7 @@ class Life:
         self.begun: set[str] = set()
         for part in (self.wrapped, self.reader):
             part.to(trial.device)
-        torch.manual_seed(RECIPE.seed + rank())  # from here on each process has its own dice
+        torch.manual_seed(trial.seed + rank())  # from here on each process has its own dice
 
     def load(self, folder: Path) -> None:
         """Go on from the parts in a folder; the adapter may still be missing there."""
@@ -255,10 +275,10 @@ class Life:
                 self.begun.add(name)
         say("goes on from", *sorted(self.begun))
 
-    def save(self, folder: Path) -> None:
-        """Write the parts, if this is the first process."""
+    def save(self, stage: str) -> None:
+        """Write the parts that a stage trains, if this is the first process."""
         if rank() == 0:
-            save_parts(self.parts, folder)
+            save_parts(self.parts, self.trial.parts, CHANGED[stage])
 
     def run(self, stage: str, seconds: float, talks: Talks | None) -> None:
         """Run one stage; the oracle's and fine-tuning are about talks."""
@@ -278,7 +298,8 @@ class Life:
     ) -> MixturePlan:
         """Batches of a share of the usual size."""
         size = share * self.trial.batch_seconds
-        return self.clips.plan(weights, size, max_seconds, seed + 1000 * rank())
+        dice = seed + 1000 * rank() + 100_000 * self.trial.seed
+        return self.clips.plan(weights, size, max_seconds, dice)
 
     def listen(self, seconds: float) -> None:
         """The encoder under its heads: short clean clips first."""
@@ -293,7 +314,7 @@ class Life:
             inputs, targets = self.clips.batch(ids, spoil=not early, speeds=speeds)
             return {**inputs, **targets}
 
-        run_phase("encoder", self.ear, batch, seconds, self.trial)
+        self._train("encoder", self.ear, batch, seconds)
 
     def read(self, talks: Talks, seconds: float) -> None:
         """The decoder on the oracle: short clips first."""
@@ -319,7 +340,7 @@ class Life:
             symbols = self.clips.symbols(on_device, num_tokens, 0.3)
             return {**rows, "symbols": symbols, "places": places}
 
-        run_phase("oracle", self.reader, batch, seconds, self.trial)
+        self._train("oracle", self.reader, batch, seconds)
         oracle.requires_grad_(False)
 
     def adapt(self, seconds: float) -> None:
@@ -337,7 +358,7 @@ class Life:
             self._add_symbols(targets, on_device, inputs["feature_lengths"])
             return {**inputs, "symbols": targets["symbols"], "known": targets["symbols_known"]}
 
-        run_phase("stage1", AdapterOnOracle(self.wrapped), batch, seconds, self.trial)
+        self._train("stage1", AdapterOnOracle(self.wrapped), batch, seconds)
 
     def converse(self, talks: Talks, seconds: float) -> None:
         """Fine-tuning of everything; heads and, at first, the oracle go on teaching."""
@@ -355,7 +376,16 @@ class Life:
             return {**rows, **inputs, "targets": targets}
 
         self.wrapped.heads_weight = 0.4
-        run_phase("sft", self.wrapped, batch, seconds, self.trial)
+        self._train("sft", self.wrapped, batch, seconds)
+
+    def _train(
+        self,
+        stage: str,
+        model: nn.Module,
+        batch: Callable[[float, int], dict[str, Any]],
+        seconds: float,
+    ) -> None:
+        run_phase(stage, model, batch, seconds, self.trial, lambda: self.save(stage))
 
     def _add_symbols(
         self, targets: dict[str, Tensor], on_device: Tensor, lengths: Tensor
@@ -409,12 +439,14 @@ def kept(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     }
 
 
-def save_parts(parts: Parts, folder: Path) -> None:
-    """Write each part into a file of its own."""
+def save_parts(parts: Parts, folder: Path, names: Collection[str]) -> None:
+    """Write the named parts, each into a file of its own, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, module in each_part(parts):
-        save_file(kept({"": module}), folder / f"{name}.safetensors")
-    say("saved", folder)
+        if name in names:
+            unfinished = folder / f"{name}.unfinished"
+            save_file(kept({"": module}), unfinished)
+            unfinished.replace(folder / f"{name}.safetensors")
 
 
 def load_part(path: Path, module: nn.Module) -> None:
@@ -446,17 +478,8 @@ def train(args: argparse.Namespace) -> None:
         for name in ("encoder", "decoder"):  # before minutes are spent on preparing
             if not (args.start / f"{name}.safetensors").is_file():
                 raise TrainingError(f"{args.start}: expected {name}.safetensors there, got none")
-    if args.pack:
-        world = unpack(args.pack, args.work, args.scenes, args.rendered)
-    else:
-        world = here(args.data, args.recordings, args.run_folder, args.most)
-    with workers() as pool:
-        targets = targets_of(world, pool)
-    device = torch.device(args.device)
-    num_mel_bins = world.processor.feature_extractor.feature_size
-    clips = ResidentClips(world.sources, world.waves, targets, num_mel_bins, device)
-    world.waves.clear()
-    say(f"{len(targets)} clips on the device, {clips.seconds.sum() / 3600:.1f} h")
+    world, clips = prepared(args)
+    say(f"{len(world.clips)} clips on the device, {clips.seconds.sum() / 3600:.1f} h")
     if args.processes == 1:
         live(0, args, world, clips, "")
         return
@@ -474,6 +497,27 @@ def train(args: argparse.Namespace) -> None:
         raise SystemExit("a process failed")
 
 
+def prepared(args: argparse.Namespace) -> tuple[World, ResidentClips]:
+    """The clips and their targets, on the device; taken from `args.prepared` if they are there."""
+    if args.prepared and args.prepared.exists():
+        world, clips = torch.load(args.prepared, weights_only=False, mmap=True)
+        enter(world)
+        return world, clips
+    if args.pack:
+        world = unpack(args.pack, args.work, args.scenes, args.rendered)
+    else:
+        world = here(args.data, args.recordings, args.run_folder, args.most)
+    with workers() as pool:
+        targets = targets_of(world, pool)
+    num_mel_bins = world.processor.feature_extractor.feature_size
+    device = torch.device(args.device)
+    clips = ResidentClips(world.sources, world.waves, targets, num_mel_bins, device)
+    world.waves.clear()
+    if args.prepared:
+        torch.save((world, clips), args.prepared)
+    return world, clips
+
+
 def live(
     process: int, args: argparse.Namespace, world: World, clips: ResidentClips, store: str
 ) -> None:
@@ -482,14 +526,16 @@ def live(
         distributed.init_process_group(
             "gloo", init_method=store, rank=process, world_size=args.processes
         )
-    trial = Trial(args.batch_seconds, args.rate, args.max_steps, clips.device)
+    trial = Trial(
+        args.batch_seconds, args.rate, args.max_steps, clips.device, args.parts, args.seed
+    )
     life = Life(world, clips, trial)
     if args.start:
         life.load(args.start)
     left = args.seconds - (time.perf_counter() - STARTED)
     total = sum(SHARES[stage] for stage in args.stages)
     pool = workers() if clips.device.type != "cpu" else None
-    rng = np.random.default_rng([RECIPE.seed, process])
+    rng = np.random.default_rng([args.seed, process])
     talks = {  # begun now: a GPU that waits for them at its stage is idle
         stage: Talks(world, stage, rng, clips.device, pool)
         for stage in args.stages
@@ -497,7 +543,6 @@ def live(
     }
     for stage in args.stages:
         life.run(stage, left * SHARES[stage] / total, talks.get(stage))
-        life.save(args.parts)
     if pool is not None:
         pool.terminate()
     if args.processes > 1:
@@ -524,7 +569,7 @@ def take_apart(args: argparse.Namespace) -> None:
     )
     parts = parts_of(model, model.config.audio_token_id)
     load_part(args.teachers, nn.ModuleDict(teachers_of(parts)))
-    save_parts(parts, args.parts)
+    save_parts(parts, args.parts, parts.keys())
 
 
 def install(args: argparse.Namespace) -> None:
@@ -557,6 +602,7 @@ def main() -> None:
     packing.set_defaults(act=write_pack)
     training = commands.add_parser("train", help="run stages by the clock")
     training.add_argument("--pack", type=Path, help="instead of clips where they lie")
+    training.add_argument("--prepared", type=Path, help="keep the read clips here, or take them")
     training.add_argument("--parts", type=Path, required=True, help="where the parts go")
     training.add_argument("--start", type=Path, help="parts to go on from")
     training.add_argument("--stages", nargs="+", choices=list(SHARES), default=list(SHARES))
@@ -565,6 +611,7 @@ def main() -> None:
     training.add_argument("--processes", type=int, default=1, help="that share a CPU's cores")
     training.add_argument("--batch-seconds", type=float, default=800.0, help="of each process")
     training.add_argument("--rate", type=float, default=1.0, help="times the usual rates")
+    training.add_argument("--seed", type=int, default=RECIPE.seed, help="another than at --start")
     training.add_argument("--max-steps", type=int, default=10**9, help="of each stage, for a trial")
     training.add_argument("--work", type=Path, default=Path("/dev/shm/nano"), help="of a pack")
     training.add_argument("--scenes", type=int, default=3000, help="composed of a pack")

@@ -44,6 +44,7 @@ PACKED = {
     "synthetic": 0.981,
     "sentences": 0.974,
     "digits": 0.968,
+    "spoken_digits": 0.968,
     "sounds": 0.90,
     "instruments": 0.945,
 }
@@ -55,6 +56,7 @@ TALKS_PER_CLIP = {
         "synthetic": 2,
         "sentences": 3,
         "digits": 4,
+        "spoken_digits": 2,
         "scenes": 3,
         "rendered": 3,
         "sounds": 6,
@@ -64,6 +66,7 @@ TALKS_PER_CLIP = {
         "synthetic": 2,
         "sentences": 5,
         "digits": 8,
+        "spoken_digits": 4,
         "scenes": 4,
         "rendered": 3,
         "sounds": 16,
@@ -106,6 +109,12 @@ class World:
 WORLD: World
 
 
+def enter(world: World) -> None:
+    """Make a world the one that worker processes see."""
+    global WORLD
+    WORLD = world
+
+
 def workers() -> Pool:
     """Processes that see the world as it is now."""
     return multiprocessing.get_context("fork").Pool(max(2, (os.cpu_count() or 2) - 1))
@@ -116,11 +125,10 @@ def workers() -> Pool:
 
 def here(data: Path, recordings: Path, run: Path, most: int | None) -> World:
     """The recipe's clips, read where they lie."""
-    global WORLD
     jobs = _jobs([*PACKED, *MADE], data, recordings, run, most)
     processor = EurekaAudioProcessor.from_pretrained(run / "processor")
     names, clips = [name for name, _ in jobs], [clip for _, clip in jobs]
-    WORLD = World(run, processor, _text(run), names, clips, [])
+    enter(World(run, processor, _text(run), names, clips, []))
     with workers() as pool:
         WORLD.waves.extend(pool.map(_read, [clip.path for clip in clips], chunksize=64))
     say("read", len(clips))
@@ -148,14 +156,13 @@ def pack(folder: Path, data: Path, recordings: Path, run: Path, most: int | None
 
 def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int) -> World:
     """The clips of a pack, written into `work`; scenes composed of them, and sounds rendered."""
-    global WORLD
     rows = [json.loads(line) for line in _read_lines(folder / "clips.jsonl.gz")]
     work.mkdir(parents=True, exist_ok=True)
     clips = [
         AudioClip.model_validate_json(row[4]).model_copy(update={"path": str(work / f"{i}.wav")})
         for i, row in enumerate(rows)
     ]
-    WORLD = World(
+    world = World(
         folder,
         EurekaAudioProcessor.from_pretrained(folder / "processor"),
         _read_lines(folder / "lines.txt.gz"),
@@ -165,6 +172,7 @@ def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int) -> Worl
         Material("train", tuple(clips)),
         folder,
     )
+    enter(world)
     with workers() as pool:
         jobs = [(i, *row[1:4]) for i, row in enumerate(rows)]
         WORLD.waves.extend(pool.map(_decode, jobs, chunksize=32))

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ import by_the_clock
 import world as worlds
 
 CPU = torch.device("cpu")
-TRIAL = by_the_clock.Trial(batch_seconds=20.0, rate=1.0, max_steps=1, device=CPU)
+
+
+def trial(parts: Path) -> by_the_clock.Trial:
+    return by_the_clock.Trial(batch_seconds=20.0, rate=1.0, max_steps=1, device=CPU, parts=parts)
 
 
 def workspace_config(run: Path) -> EurekaAudioConfig:
@@ -59,7 +63,7 @@ def trained(
     world: worlds.World, clips: ResidentClips, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("parts")
-    life = by_the_clock.Life(world, clips, TRIAL)
+    life = by_the_clock.Life(world, clips, trial(folder))
     for stage in by_the_clock.SHARES:
         before = {name: value.clone() for name, value in life.wrapped.state_dict().items()}
         talks = worlds.Talks(world, stage, np.random.default_rng(0), CPU, None)
@@ -76,21 +80,62 @@ def trained(
                 "sft": {"audio_encoder", "adapter", "language_model"},
             }[stage]
         )
-    life.save(folder)
+        written = {path.stem for path in folder.iterdir()}
+        assert (
+            written
+            == {
+                "encoder": {"encoder"},
+                "oracle": {"encoder", "decoder"},
+                "stage1": {"encoder", "decoder", "adapter"},
+                "sft": {"encoder", "decoder", "adapter"},
+            }[stage]
+        )
     return folder
 
 
 def test_parts_are_read_as_they_were_written(
     trained: Path, world: worlds.World, clips: ResidentClips, tmp_path: Path
 ) -> None:
-    life = by_the_clock.Life(world, clips, TRIAL)
+    life = by_the_clock.Life(world, clips, trial(tmp_path))
     life.load(trained)
     assert life.begun == {"encoder", "decoder", "adapter"}
-    life.save(tmp_path)
+    for stage in ("encoder", "oracle", "stage1"):
+        life.save(stage)
     for name in life.begun:
         first, second = (load_file(each / f"{name}.safetensors") for each in (trained, tmp_path))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_prepared_clips_are_taken_as_they_were_left(
+    world: worlds.World, clips: ResidentClips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prepared.pt"
+    monkeypatch.setattr(by_the_clock, "here", lambda *_: world)
+    monkeypatch.setattr(worlds, "WORLD", world)
+    args = argparse.Namespace(
+        prepared=path, pack=None, data=None, recordings=None, run_folder=None, most=None, device=CPU
+    )
+    waves = list(world.waves)
+    by_the_clock.prepared(args)
+    world.waves.extend(waves)
+    monkeypatch.delattr(by_the_clock, "here")  # nothing is read again
+    again, left = by_the_clock.prepared(args)
+    assert worlds.WORLD is again
+    assert again.clips == world.clips
+    assert torch.equal(left.log_mels.values, clips.log_mels.values)
+    assert torch.equal(left.phones.values, clips.phones.values)
+
+
+def test_another_seed_hears_other_batches(
+    world: worlds.World, clips: ResidentClips, tmp_path: Path
+) -> None:
+    heard = []
+    for seed in (0, 0, 1):
+        life = by_the_clock.Life(world, clips, replace(trial(tmp_path), seed=seed))
+        plan = life.plan({"synthetic": 1.0}, 1.0, 12.0, 1)
+        heard.append(np.concatenate([clips.ids(plan, step) for step in range(8)]).tolist())
+    assert heard[0] == heard[1] != heard[2]
 
 
 def test_a_part_that_lacks_a_tensor_is_refused(
@@ -101,7 +146,7 @@ def test_a_part_that_lacks_a_tensor_is_refused(
     tensors = load_file(trained / "adapter.safetensors")
     tensors.pop("layer_norm.weight")
     save_file(tensors, tmp_path / "adapter.safetensors")
-    life = by_the_clock.Life(world, clips, TRIAL)
+    life = by_the_clock.Life(world, clips, trial(tmp_path))
     with pytest.raises(TrainingError, match="1 tensors missing"):
         life.load(tmp_path)
 
