@@ -171,7 +171,7 @@ def run_phase(
         batch: from the share of the time that is over, and the step.
         seconds: how long.
         trial: how fast, and how many steps at most.
-        save: called now and then, and at the end.
+        save: called now and then, and at the end, by the first process.
     """
     model.train()
     peak, hold = RATES[name] * trial.rate, HELD[name]
@@ -276,9 +276,8 @@ class Life:
         say("goes on from", *sorted(self.begun))
 
     def save(self, stage: str) -> None:
-        """Write the parts that a stage trains, if this is the first process."""
-        if rank() == 0:
-            save_parts(self.parts, self.trial.parts, CHANGED[stage])
+        """Write the parts that a stage trains."""
+        save_parts(self.parts, self.trial.parts, CHANGED[stage])
 
     def run(self, stage: str, seconds: float, talks: Talks | None) -> None:
         """Run one stage; the oracle's and fine-tuning are about talks."""
