@@ -81,7 +81,8 @@ ORACLE_UNTIL = 0.4  # share of fine-tuning in which the oracle goes on teaching 
 # How much of each source the encoder hears, the decoder reads on the oracle, both converse about.
 HEARD = {
     "synthetic": 9,
-    "sentences": 5,
+    "sentences": 3,
+    "splices": 4,
     "digits": 1.2,
     "spoken_digits": 1.8,
     "sounds": 1,
@@ -100,14 +101,15 @@ READ = {
     "scenes": 2,
 }
 CONVERSED = {
-    "synthetic": 4.5,
-    "sentences": 4.5,
-    "digits": 1.2,
-    "spoken_digits": 1.8,
-    "sounds": 1.2,
-    "instruments": 2.2,
-    "rendered": 0.5,
-    "scenes": 3,
+    "synthetic": 8,
+    "sentences": 2.5,
+    "splices": 5,
+    "digits": 0.8,
+    "spoken_digits": 1.0,
+    "sounds": 1.0,
+    "instruments": 1.6,
+    "rendered": 0.4,
+    "scenes": 1.6,
 }
 TEACHERS = Path(__file__).with_name("teachers.safetensors")  # those of the shipped model
 TRAINED = ("audio_encoder", "adapter", "language_model")
@@ -366,7 +368,7 @@ class Life:
         def batch(part: float, step: int) -> dict[str, Any]:
             ids, about = talks.about(self.clips.ids(plan, step))
             on_device = self._on_device(ids)
-            inputs, targets = self.clips.batch(on_device, spoil=step % 2 == 0, speeds=(0.9, 1.12))
+            inputs, targets = self.clips.batch(on_device, spoil=step % 4 > 0, speeds=(0.9, 1.12))
             lengths = inputs["feature_lengths"]
             speed = self._add_symbols(targets, on_device, lengths)
             num_tokens = self.clips.num_tokens(lengths).tolist()
@@ -503,9 +505,9 @@ def prepared(args: argparse.Namespace) -> tuple[World, ResidentClips]:
         enter(world)
         return world, clips
     if args.pack:
-        world = unpack(args.pack, args.work, args.scenes, args.rendered)
+        world = unpack(args.pack, args.work, args.scenes, args.rendered, args.splices)
     else:
-        world = here(args.data, args.recordings, args.run_folder, args.most)
+        world = here(args.data, args.recordings, args.run_folder, args.most, args.splices)
     with workers() as pool:
         targets = targets_of(world, pool)
     num_mel_bins = world.processor.feature_extractor.feature_size
@@ -615,6 +617,7 @@ def main() -> None:
     training.add_argument("--work", type=Path, default=Path("/dev/shm/nano"), help="of a pack")
     training.add_argument("--scenes", type=int, default=3000, help="composed of a pack")
     training.add_argument("--rendered", type=int, default=1200, help="beside a pack")
+    training.add_argument("--splices", type=int, default=15000, help="of real speech, composed")
     training.set_defaults(act=train)
     assembling = commands.add_parser("assemble", help="make a model of parts")
     assembling.add_argument("--parts", type=Path, required=True)

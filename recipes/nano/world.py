@@ -29,6 +29,7 @@ from eureka_audio.config import load_config
 from eureka_audio.data.augment import Timeline
 from eureka_audio.data.synthesis.parts import Material
 from eureka_audio.data.synthesis.scenes import compose_scene, render_sound
+from eureka_audio.data.synthesis.splices import SpokenWords, splice
 from eureka_audio.data.tasks import draw_task
 from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.records import AudioClip
@@ -49,6 +50,8 @@ PACKED = {
     "instruments": 0.945,
 }
 MADE = ("scenes", "rendered")  # composed anew where a pack has arrived
+SPLICED = "sentences"  # whose phrases become `splices`, where their phones are known
+SPLICE_TASKS = {"transcribe": 0.8, "digit": 0.4, "digit_choice": 0.5, "questions": 0.1}
 NUM_LINES = 60_000
 # Conversations drawn ahead: a GPU does not wait for a processor to draw them.
 TALKS_PER_CLIP = {
@@ -63,6 +66,7 @@ TALKS_PER_CLIP = {
         "instruments": 3,
     },
     "sft": {
+        "splices": 2,
         "synthetic": 2,
         "sentences": 5,
         "digits": 8,
@@ -102,6 +106,7 @@ class World:
     sources: list[str]
     clips: list[AudioClip]
     waves: list[NDArray[np.int16]]
+    words: SpokenWords | None = None
     material: Material | None = None
     pack: Path | None = None
 
@@ -123,8 +128,8 @@ def workers() -> Pool:
 # ---- clips where they lie, or packed ---------------------------------------------------------
 
 
-def here(data: Path, recordings: Path, run: Path, most: int | None) -> World:
-    """The recipe's clips, read where they lie."""
+def here(data: Path, recordings: Path, run: Path, most: int | None, num_splices: int) -> World:
+    """The recipe's clips, read where they lie, and splices of them."""
     jobs = _jobs([*PACKED, *MADE], data, recordings, run, most)
     processor = EurekaAudioProcessor.from_pretrained(run / "processor")
     names, clips = [name for name, _ in jobs], [clip for _, clip in jobs]
@@ -132,6 +137,7 @@ def here(data: Path, recordings: Path, run: Path, most: int | None) -> World:
     with workers() as pool:
         WORLD.waves.extend(pool.map(_read, [clip.path for clip in clips], chunksize=64))
     say("read", len(clips))
+    _add_splices(num_splices)
     return WORLD
 
 
@@ -154,8 +160,10 @@ def pack(folder: Path, data: Path, recordings: Path, run: Path, most: int | None
     say(f"packed {len(rows)} clips, {offset / 2**20:.1f} MiB")
 
 
-def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int) -> World:
-    """The clips of a pack, written into `work`; scenes composed of them, and sounds rendered."""
+def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int, num_splices: int) -> World:
+    """The clips of a pack, written into `work`; scenes and splices composed of them, and sounds
+    rendered.
+    """
     rows = [json.loads(line) for line in _read_lines(folder / "clips.jsonl.gz")]
     work.mkdir(parents=True, exist_ok=True)
     clips = [
@@ -180,12 +188,8 @@ def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int) -> Worl
     made = [("scenes", i) for i in range(num_scenes)] + [
         ("rendered", i) for i in range(num_rendered)
     ]
-    with workers() as pool:
-        for source, wave, clip in pool.imap(_compose, made, chunksize=16):
-            WORLD.sources.append(source)
-            WORLD.waves.append(wave)
-            WORLD.clips.append(clip)
-    say("composed", len(made))
+    _add(made)
+    _add_splices(num_splices)
     return WORLD
 
 
@@ -247,14 +251,39 @@ def _decode(job: tuple[int, int, int, int]) -> NDArray[np.int16]:
     return fitted
 
 
+def _add_splices(count: int) -> None:
+    """Splices of the clips whose phones are known, if there are any."""
+    ids = [i for i, name in enumerate(WORLD.sources) if name == SPLICED and WORLD.clips[i].phones]
+    if ids:
+        WORLD.words = SpokenWords({index: WORLD.clips[index] for index in ids})
+        _add([("splices", index) for index in range(count)])
+
+
+def _add(made: Sequence[tuple[str, int]]) -> None:
+    """Compose clips of some sources, by their numbers."""
+    with workers() as pool:
+        for source, wave, clip in pool.imap(_compose, made, chunksize=16):
+            WORLD.sources.append(source)
+            WORLD.waves.append(wave)
+            WORLD.clips.append(clip)
+    say("composed", len(made))
+
+
 def _compose(job: tuple[str, int]) -> tuple[str, NDArray[np.int16], AudioClip]:
     source, index = job
     if source == "rendered":
         waveform, clip = render_sound(RECIPE.seed, index, "train")
+    elif source == "splices":
+        assert WORLD.words is not None
+        waveform, clip = splice(RECIPE.seed, index, WORLD.words, _waveform)
     else:
         assert WORLD.material is not None
         waveform, clip = compose_scene(RECIPE.seed, index, WORLD.material)
     return source, _as_int16(waveform), clip
+
+
+def _waveform(index: int) -> NDArray[np.float32]:
+    return np.asarray(WORLD.waves[index] / np.float32(FULL_SCALE), np.float32)
 
 
 def _targets(index: int) -> ClipTargets:
@@ -296,7 +325,8 @@ def draw_talk(job: tuple[str, int, int]) -> Talk | None:
     """One conversation about a clip, from the stage, the clip's index and the draw's number."""
     stage, index, draw = job
     tasks = RECIPE.oracles["oracle"].tasks if stage == "oracle" else RECIPE.stages["sft"].tasks
-    weights = tasks.get(WORLD.sources[index], {})
+    source = WORLD.sources[index]
+    weights = SPLICE_TASKS if source == "splices" else tasks.get(source, {})
     drawn = draw_task(WORLD.clips[index], None, weights, np.random.default_rng([draw, index]))
     if drawn is None:
         return None

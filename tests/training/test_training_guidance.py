@@ -9,6 +9,7 @@ import torch
 from tiny_recipe import tiny_recipe, workspace
 
 from eureka_audio.data.augment import UNMOVED, Timeline
+from eureka_audio.data.letter_times import letter_times
 from eureka_audio.data.tasks import draw_task
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.records import AudioClip, Phone
@@ -19,7 +20,6 @@ from eureka_audio.training.guidance import (
     as_places,
     guidance_loss,
     guided_heads,
-    letter_times,
 )
 from eureka_audio.training.stages import Workspace, run_stage, stage_names
 
