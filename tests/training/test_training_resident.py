@@ -151,7 +151,7 @@ def test_a_plan_draws_from_each_source_what_is_short_enough(resident: ResidentCl
 
 
 def test_past_the_end_of_a_row_is_its_last_value() -> None:
-    ragged = Ragged([torch.tensor([1, 2, 3]), torch.tensor([7])], CPU)
+    ragged = Ragged([torch.tensor([1, 2, 3]), torch.tensor([7])], [3, 1], CPU)
     taken = ragged.take(torch.tensor([1, 0]), torch.arange(4)[None])
     assert taken.tolist() == [[7, 7, 7, 7], [1, 2, 3, 3]]
 

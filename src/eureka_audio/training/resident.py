@@ -6,7 +6,7 @@ takes 60 MB), and stretching, another vocal tract, noise and masks are a few ope
 What is learnt is the same: targets are those of the heads and of the oracle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -106,13 +106,24 @@ def _spans(clip: AudioClip, num_frames: int) -> Integers:
 
 
 class Ragged:
-    """Rows of different length, end to end on a device."""
+    """Rows of different length, end to end on a device.
 
-    def __init__(self, rows: Sequence[Tensor], device: torch.device) -> None:
-        lengths = torch.tensor([len(row) for row in rows])
-        self.lengths = lengths.to(device)
-        self.starts = (lengths.cumsum(0) - lengths).to(device)
-        self.values = torch.cat(list(rows)).to(device)
+    Args:
+        rows: `(length, ...)` each; taken one by one, so that they need not all exist twice.
+        lengths: of the rows, at least one.
+        device: where they lie.
+    """
+
+    def __init__(
+        self, rows: Iterable[Tensor], lengths: Sequence[int], device: torch.device
+    ) -> None:
+        ends = torch.tensor(lengths).cumsum(0)
+        self.lengths = torch.tensor(lengths, device=device)
+        self.starts = ends.to(device) - self.lengths
+        for row, end in zip(rows, ends.tolist(), strict=True):
+            if end == len(row):
+                self.values = row.new_empty((int(ends[-1]), *row.shape[1:]), device=device)
+            self.values[end - len(row) : end] = row
 
     def take(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Values `(A, P, ...)` at `positions` `(A, P)` or `(1, P)` of the rows `ids` `(A,)`; a
@@ -145,10 +156,15 @@ class ResidentClips:
         names = np.array(sources)
         self.seconds = np.array([len(wave) for wave in waves]) / clock.SAMPLING_RATE
         self.ids_of = {name: np.flatnonzero(names == name) for name in sorted(set(sources))}
-        self.log_mels = Ragged([self._log_mel(wave, num_mel_bins) for wave in waves], device)
+        self.log_mels = Ragged(
+            (self._log_mel(wave, num_mel_bins) for wave in waves),
+            [clock.num_mel_frames(len(wave)) for wave in waves],
+            device,
+        )
 
         def ragged(name: str) -> Ragged:
-            return Ragged([torch.from_numpy(getattr(known, name)) for known in targets], device)
+            rows = [torch.from_numpy(getattr(known, name)) for known in targets]
+            return Ragged(rows, [len(row) for row in rows], device)
 
         def stacked(name: str) -> Tensor:
             return torch.from_numpy(np.stack([getattr(known, name) for known in targets])).to(
