@@ -68,7 +68,7 @@ from eureka_audio.training.multimodal import MultimodalModel, oracle_loss
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers
 from eureka_audio.training.oracle import OracleModel
 from eureka_audio.training.resident import ResidentClips
-from eureka_audio.training.stages import Workspace, match_loudness
+from eureka_audio.training.stages import TRANSCRIPTION_BEAMS, Workspace, match_loudness
 from eureka_audio.training.text_pretraining import TextModel
 from eureka_audio.training.trainer import BatchLoss, TrainerConfig, train_step
 
@@ -559,6 +559,7 @@ def assemble(args: argparse.Namespace) -> None:
         load_part(args.parts / f"{name}.safetensors", module)
     save_file(kept(teachers_of(parts)), args.teachers)
     model.generation_config.max_chunk_seconds = MAX_CHUNK_SECONDS
+    model.generation_config.transcription_beams = TRANSCRIPTION_BEAMS
     save_model(model.to(torch.bfloat16), args.out, space.processor)
     say("saved", args.out, "and", args.teachers)
 

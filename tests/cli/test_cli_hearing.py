@@ -226,6 +226,8 @@ def test_a_damaged_model_is_one_line(model, clips, capsys, tmp_path: Path) -> No
         ["transcribe", "a.wav", "--language", "\udcff"],
         ["transcribe", "a.wav", "--device", "meta"],
         ["transcribe", "a.wav", "--device", "privateuseone"],
+        ["transcribe", "a.wav", "--num-beams", "0"],
+        ["transcribe", "a.wav", "--num-beams", "two"],
         ["transcribe", "a.wav", "--colour"],
         ["transcribe", "a.wav", "--device", "abacus"],
     ],

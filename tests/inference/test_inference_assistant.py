@@ -49,6 +49,8 @@ def test_a_batch_gives_what_each_clip_gives_alone(seed: int) -> None:
     model = tiny_assistant(seed, batch_size=4)
     clips = mixed_clips(seed)
     assert model.transcribe(clips) == [model.transcribe(clip) for clip in clips]
+    beams = [model.transcribe(clip, num_beams=3) for clip in clips]
+    assert model.transcribe(clips, num_beams=3) == beams
     assert model.caption(clips) == [model.caption(clip) for clip in clips]
     together = model.ask(clips, "what?", CHOICES)
     for clip, reply in zip(clips, together, strict=True):
@@ -126,6 +128,17 @@ def test_a_stream_adds_up_to_the_answer(seed: int, settings: dict[str, object]) 
     pieces = list(model.stream(messages, max_new_tokens=60, **settings))
     assert "".join(pieces) == model.generate(messages, max_new_tokens=60, **settings).text
     assert all(pieces)
+
+
+def test_the_checkpoint_says_how_many_beams_a_transcript_takes() -> None:
+    model = tiny_assistant(1)
+    clips = mixed_clips(1)
+    greedy, beams = (model.transcribe(clips, num_beams=number) for number in (1, 4))
+    assert greedy != beams
+    assert model.transcribe(clips) == greedy
+    model.model.generation_config.transcription_beams = 4
+    assert model.transcribe(clips) == beams
+    assert model.transcribe(clips, num_beams=1) == greedy
 
 
 def test_a_stream_complains_before_its_first_piece(assistant) -> None:
@@ -213,6 +226,8 @@ def test_urls_are_off(assistant) -> None:
         (lambda m: m.ask(noise(1), "?", "yes"), MessageError),
         (lambda m: m.transcribe(noise(1), ""), MessageError),
         (lambda m: m.transcribe((noise_samples(0.05), 16_000)), EmptyAudioError),
+        (lambda m: m.transcribe(noise(1), num_beams=0), ConfigError),
+        (lambda m: m.stream([{"role": "user", "content": "x"}], num_beams=2), ConfigError),
         (lambda m: m.generate([]), MessageError),
         (lambda m: m.generate("hello"), MessageError),
         (lambda m: m.generate([{"role": "user", "content": "\ud800"}]), MessageError),

@@ -76,6 +76,9 @@ def test_without_a_seed_answers_differ() -> None:
         ({"repetition_penalty": "1"}, "repetition_penalty"),
         ({"stop": 5}, "stop"),
         ({"max_repeats": "8"}, "max_repeats"),
+        ({"num_beams": 0}, "num_beams"),
+        ({"num_beams": 2.0}, "num_beams"),
+        ({"num_beams": 2, "temperature": 1.0}, "num_beams"),
         # Greedy decoding would not look at these.
         ({"top_p": 0.8}, "top_p"),
         ({"top_k": 20}, "top_k"),

@@ -1,6 +1,7 @@
 """The friendly object: audio and a wish in, words out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, overload
 
@@ -17,6 +18,7 @@ from eureka_audio.inference.long_audio import (
     max_chunk_seconds,
     max_transcript_tokens,
     sounding_chunks,
+    transcription_beams,
 )
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
@@ -96,24 +98,25 @@ class EurekaAudio:
 
     @overload
     def transcribe(
-        self, audio: list[Any], language: str | None = ..., *, errors: Literal["raise"] = ...,
-        progress: bool | None = ...,
+        self, audio: list[Any], language: str | None = ..., *, num_beams: int | None = ...,
+        errors: Literal["raise"] = ..., progress: bool | None = ...,
     ) -> list[Reply]: ...  # fmt: skip
     @overload
     def transcribe(
-        self, audio: list[Any], language: str | None = ..., *, errors: ErrorHandling,
-        progress: bool | None = ...,
+        self, audio: list[Any], language: str | None = ..., *, num_beams: int | None = ...,
+        errors: ErrorHandling, progress: bool | None = ...,
     ) -> Replies: ...  # fmt: skip
     @overload
     def transcribe(
-        self, audio: AudioSource, language: str | None = ..., *, errors: Literal["raise"] = ...,
-        progress: bool | None = ...,
+        self, audio: AudioSource, language: str | None = ..., *, num_beams: int | None = ...,
+        errors: Literal["raise"] = ..., progress: bool | None = ...,
     ) -> Reply: ...  # fmt: skip
     def transcribe(
         self,
         audio: Any,
         language: str | None = None,
         *,
+        num_beams: int | None = None,
         errors: ErrorHandling = "raise",
         progress: bool | None = None,
     ) -> Any:
@@ -125,6 +128,8 @@ class EurekaAudio:
         Args:
             audio: anything `load_audio` takes, or a list of such.
             language: an English name ("German"); keeps a model of several from translating.
+            num_beams: transcripts that grow side by side, of which the most probable is kept; by
+                default what the checkpoint asks for. 1 is the fastest.
             errors: in a list, "return" puts the error of a bad input in its place and answers the
                 others; "raise" raises the first.
             progress: a bar on stderr while there is more than one thing to do; by default on a
@@ -133,8 +138,12 @@ class EurekaAudio:
         Raises:
             AudioError: an input cannot be used (a subclass says why).
             MessageError: the language is no text.
+            ConfigError: no such number of beams.
         """
         longest = max_chunk_seconds(self.model.generation_config)
+        if num_beams is None:
+            num_beams = transcription_beams(self.model.generation_config)
+        options = replace(GUARDED, num_beams=num_beams)
         if language is not None:
             check_text(language, "language")
 
@@ -147,7 +156,7 @@ class EurekaAudio:
             )
 
         replies = self._write(
-            _as_list(audio), prepare, GUARDED, errors, progress, max_transcript_tokens
+            _as_list(audio), prepare, options, errors, progress, max_transcript_tokens
         )
         return _like(audio, replies)
 
@@ -292,7 +301,8 @@ class EurekaAudio:
             errors: as in `transcribe`.
             progress: as in `transcribe`.
             **settings: `max_new_tokens` (512), `temperature` (0: greedy), `top_p`, `top_k`,
-                `repetition_penalty`, `stop`, `seed`, `max_repeats`, as in `GenerationOptions`.
+                `repetition_penalty`, `stop`, `seed`, `max_repeats`, `num_beams`, as in
+                `GenerationOptions`.
 
         Raises:
             MessageError: a message is malformed.
@@ -309,10 +319,15 @@ class EurekaAudio:
     def stream(self, messages: Any, **settings: Unpack[GenerationSettings]) -> Iterator[str]:
         """Yield the text that `generate` would return, piece by piece as it is written.
 
-        Arguments and errors are those of `generate`, for one conversation; what is wrong with the
-        input is raised by the call itself, before the first piece.
+        Arguments and errors are those of `generate`, for one conversation and one beam; what is
+        wrong with the input is raised by the call itself, before the first piece.
         """
         options = GenerationOptions(**settings)
+        if options.num_beams > 1:
+            raise ConfigError(
+                f"num_beams: expected 1 in a stream, got {options.num_beams}; what beams will keep "
+                "is known at the end only, so use generate"
+            )
         [conversation] = self._parsed(messages).conversations
         encoded = self._responder.encode(conversation)
         answers = self._engine.begin([self._responder.limit(encoded, options)], options)

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.cache import RoomyCache
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
@@ -67,6 +68,8 @@ class Engine:
             options: how to choose tokens, and when to stop.
         """
         answers = self.begin(limits, options)
+        if options.num_beams > 1:
+            return self._search(encoded, answers, options)
         for _ in self.run(encoded, answers, options):
             pass
         return answers
@@ -82,7 +85,10 @@ class Engine:
         answers: Sequence[GrowingAnswer],
         options: GenerationOptions,
     ) -> Iterator[None]:
-        """Add a token to every unfinished answer, again and again; yields after each step."""
+        """Add a token to every unfinished answer, again and again; yields after each step.
+
+        One beam only: what a search will keep is not known before its end.
+        """
         decoding = self.prefill(encoded)
         rows = list(answers)
         generators = [options.generator() for _ in rows]
@@ -107,6 +113,43 @@ class Engine:
             tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
             if seen is not None:
                 seen.scatter_(1, tokens_B1, True)
+            decoding.extend(tokens_B1)
+
+    @torch.inference_mode()
+    def _search(
+        self,
+        encoded: Sequence[EncodedConversation],
+        answers: Sequence[GrowingAnswer],
+        options: GenerationOptions,
+    ) -> list[GrowingAnswer]:
+        """The answers that beam search finds from empty ones; each beam is a row of the batch."""
+        decoding = self.prefill(encoded)
+        searches = [BeamSearch(answer, options.num_beams) for answer in answers]
+        num_kept = options.num_beams * (1 + len(self.end_ids))
+        seen = self._seen(encoded) if options.repetition_penalty != 1 else None
+        while True:
+            log_probs_BV = self._adjusted(decoding.logits_BV, seen, options).log_softmax(dim=-1)
+            best = log_probs_BV.topk(min(num_kept, log_probs_BV.shape[-1]))
+            rows = [
+                list(zip(log_probs, tokens, strict=True))
+                for log_probs, tokens in zip(
+                    best.values.tolist(), best.indices.tolist(), strict=True
+                )
+            ]
+            origins, tokens, first = list[int](), list[int](), 0
+            for search in searches:
+                end = first + len(search.growing)
+                for step in search.grow(rows[first:end]):
+                    origins.append(first + step.beam)
+                    tokens.append(step.token)
+                first = end
+            if not tokens:
+                return [search.best for search in searches]
+            kept = torch.tensor(origins, device=self.device)
+            tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
+            decoding = decoding.fork(kept)
+            if seen is not None:
+                seen = seen[kept].scatter(1, tokens_B1, True)
             decoding.extend(tokens_B1)
 
     @torch.inference_mode()

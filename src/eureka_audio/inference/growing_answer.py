@@ -1,6 +1,7 @@
 """One answer while it grows: its tokens, what of its text can be shown, and when it ends."""
 
 from collections.abc import Collection
+from copy import copy
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -53,6 +54,12 @@ class GrowingAnswer:
             self.finish_reason = "repetition"
         elif len(self.token_ids) >= self._max_new_tokens:
             self.finish_reason = "length"
+
+    def fork(self) -> "GrowingAnswer":
+        """The same answer, to grow another way."""
+        branch = copy(self)
+        branch.token_ids = list(self.token_ids)
+        return branch
 
     @property
     def text(self) -> str:

@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference.long_audio import max_chunk_seconds
+from eureka_audio.inference.long_audio import max_chunk_seconds, transcription_beams
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
@@ -152,6 +152,7 @@ def load(
     processor = load_processor(folder)
     check_match(model, processor, str(name))
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
+    transcription_beams(model.generation_config)
     return model.to(place), processor
 
 

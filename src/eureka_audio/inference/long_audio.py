@@ -15,6 +15,8 @@ from eureka_audio.errors import CheckpointError
 # The chunk length lives in the checkpoint's generation_config.json, since it depends on the length
 # of what a model was trained on; without it a chunk is a window.
 CHUNK_SECONDS_KEY = "max_chunk_seconds"
+# So does the number of beams that pays for a model when it transcribes; without it there is one.
+BEAMS_KEY = "transcription_beams"
 
 # A transcript may take at most two tokens for each audio token (25 a second; fast speech takes 12
 # of a small vocabulary), and a few more, so that a word at the very end is not cut.
@@ -37,6 +39,21 @@ def max_chunk_seconds(generation_config: GenerationConfig) -> float:
             f"seconds, got {seconds!r}; correct it or take it out"
         )
     return float(seconds)
+
+
+def transcription_beams(generation_config: GenerationConfig) -> int:
+    """How many beams a model transcribes with, unless it is told otherwise.
+
+    Raises:
+        CheckpointError: the checkpoint names something else than a whole number of at least 1.
+    """
+    num_beams = getattr(generation_config, BEAMS_KEY, 1)
+    if not isinstance(num_beams, int) or isinstance(num_beams, bool) or num_beams < 1:
+        raise CheckpointError(
+            f"generation_config.json: expected {BEAMS_KEY} of at least 1, got {num_beams!r}; "
+            "correct it or take it out"
+        )
+    return num_beams
 
 
 def sounding_chunks(audio: DecodedAudio, max_seconds: float) -> list[DecodedAudio]:

@@ -24,6 +24,7 @@ class GenerationSettings(TypedDict, total=False):
     stop: str | Sequence[str]
     seed: int | None
     max_repeats: int | None
+    num_beams: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class GenerationOptions:
         seed: the same seed draws the same answer; `None` draws afresh.
         max_repeats: end the answer once its last tokens repeat themselves this often in a row;
             `None` lets it go on to its limit.
+        num_beams: above 1, so many answers grow side by side and the most probable one is kept
+            (`beam_search`).
 
     Raises:
         ConfigError: a value out of range, or a setting that would have no effect.
@@ -53,6 +56,7 @@ class GenerationOptions:
     stop: str | Sequence[str] = ()
     seed: int | None = None
     max_repeats: int | None = None
+    num_beams: int = 1
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
@@ -83,6 +87,14 @@ class GenerationOptions:
             "repetition_penalty", "more than 0", self.repetition_penalty,
         )  # fmt: skip
         _require(self.seed is None or _is_whole(self.seed), "seed", "a whole number", self.seed)
+        _require(
+            _is_whole(self.num_beams) and self.num_beams >= 1,
+            "num_beams", "a whole number, at least 1", self.num_beams,
+        )  # fmt: skip
+        _require(
+            self.is_greedy or self.num_beams == 1,
+            "num_beams", "1 beside a temperature above 0", self.num_beams,
+        )  # fmt: skip
         if self.temperature == 0:
             for name, neutral in (("top_p", 1.0), ("top_k", 0), ("seed", None)):
                 _require(

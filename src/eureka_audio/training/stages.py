@@ -60,6 +60,7 @@ from eureka_audio.training.recipe import (
 from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_text
 from eureka_audio.training.trainer import train
 
+TRANSCRIPTION_BEAMS = 4  # a small model is often unsure
 TEMPLATE_EVERY = 50  # lines of text to one copy of the template, for the tokenizer alone
 
 logger = logging.getLogger(__name__)
@@ -332,4 +333,5 @@ def export(space: Workspace) -> None:
     load_weights(newest(space.run / last), MultimodalModel(model, ()))
     longest = space.recipe.stages[last].mixture.max_clip_seconds
     model.generation_config.max_chunk_seconds = longest  # as long as it has learnt to hear
+    model.generation_config.transcription_beams = TRANSCRIPTION_BEAMS
     save_model(model.to(torch.bfloat16), space.run / "model", space.processor)
