@@ -507,7 +507,7 @@ def prepared(args: argparse.Namespace) -> tuple[World, ResidentClips]:
     if args.pack:
         world = unpack(args.pack, args.work, args.scenes, args.rendered, args.splices)
     else:
-        world = here(args.data, args.recordings, args.run_folder, args.most, args.splices)
+        world = here(args.data, args.recordings, args.run_folder, args.most)
     with workers() as pool:
         targets = targets_of(world, pool)
     num_mel_bins = world.processor.feature_extractor.feature_size
@@ -618,7 +618,7 @@ def main() -> None:
     training.add_argument("--work", type=Path, default=Path("/dev/shm/nano"), help="of a pack")
     training.add_argument("--scenes", type=int, default=3000, help="composed of a pack")
     training.add_argument("--rendered", type=int, default=1200, help="beside a pack")
-    training.add_argument("--splices", type=int, default=15000, help="of real speech, composed")
+    training.add_argument("--splices", type=int, default=15000, help="beside a pack")
     training.set_defaults(act=train)
     assembling = commands.add_parser("assemble", help="make a model of parts")
     assembling.add_argument("--parts", type=Path, required=True)

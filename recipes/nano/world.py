@@ -49,9 +49,7 @@ PACKED = {
     "sounds": 0.90,
     "instruments": 0.945,
 }
-MADE = ("scenes", "rendered")  # composed anew where a pack has arrived
-SPLICED = "sentences"  # whose phrases become `splices`, where their phones are known
-SPLICE_TASKS = {"transcribe": 0.8, "digit": 0.4, "digit_choice": 0.5, "questions": 0.1}
+MADE = ("scenes", "rendered", "splices")  # composed anew where a pack has arrived
 NUM_LINES = 60_000
 # Conversations drawn ahead: a GPU does not wait for a processor to draw them.
 TALKS_PER_CLIP = {
@@ -137,7 +135,6 @@ def here(data: Path, recordings: Path, run: Path, most: int | None, num_splices:
     with workers() as pool:
         WORLD.waves.extend(pool.map(_read, [clip.path for clip in clips], chunksize=64))
     say("read", len(clips))
-    _add_splices(num_splices)
     return WORLD
 
 
@@ -188,8 +185,17 @@ def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int, num_spl
     made = [("scenes", i) for i in range(num_scenes)] + [
         ("rendered", i) for i in range(num_rendered)
     ]
-    _add(made)
-    _add_splices(num_splices)
+    spoken = RECIPE.splices["splices"].of
+    aligned = {i: clip for i, clip in enumerate(clips) if rows[i][0] == spoken and clip.phones}
+    if aligned:
+        WORLD.words = SpokenWords(aligned)
+        made += [("splices", index) for index in range(num_splices)]
+    with workers() as pool:
+        for source, wave, clip in pool.imap(_compose, made, chunksize=16):
+            WORLD.sources.append(source)
+            WORLD.waves.append(wave)
+            WORLD.clips.append(clip)
+    say("composed", len(made))
     return WORLD
 
 
@@ -251,24 +257,6 @@ def _decode(job: tuple[int, int, int, int]) -> NDArray[np.int16]:
     return fitted
 
 
-def _add_splices(count: int) -> None:
-    """Splices of the clips whose phones are known, if there are any."""
-    ids = [i for i, name in enumerate(WORLD.sources) if name == SPLICED and WORLD.clips[i].phones]
-    if ids:
-        WORLD.words = SpokenWords({index: WORLD.clips[index] for index in ids})
-        _add([("splices", index) for index in range(count)])
-
-
-def _add(made: Sequence[tuple[str, int]]) -> None:
-    """Compose clips of some sources, by their numbers."""
-    with workers() as pool:
-        for source, wave, clip in pool.imap(_compose, made, chunksize=16):
-            WORLD.sources.append(source)
-            WORLD.waves.append(wave)
-            WORLD.clips.append(clip)
-    say("composed", len(made))
-
-
 def _compose(job: tuple[str, int]) -> tuple[str, NDArray[np.int16], AudioClip]:
     source, index = job
     if source == "rendered":
@@ -325,8 +313,7 @@ def draw_talk(job: tuple[str, int, int]) -> Talk | None:
     """One conversation about a clip, from the stage, the clip's index and the draw's number."""
     stage, index, draw = job
     tasks = RECIPE.oracles["oracle"].tasks if stage == "oracle" else RECIPE.stages["sft"].tasks
-    source = WORLD.sources[index]
-    weights = SPLICE_TASKS if source == "splices" else tasks.get(source, {})
+    weights = tasks.get(WORLD.sources[index], {})
     drawn = draw_task(WORLD.clips[index], None, weights, np.random.default_rng([draw, index]))
     if drawn is None:
         return None

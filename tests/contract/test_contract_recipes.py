@@ -25,7 +25,8 @@ class TestRecipe:
     def test_its_stages_draw_from_its_sources(self, path: Path) -> None:
         recipe = load_config(Recipe, path)
         for name, stage in {**recipe.encoders, **recipe.stages}.items():
-            assert set(stage.mixture.weights) <= set(recipe.sources), name
+            known = recipe.sources.keys() | recipe.splices.keys()
+            assert set(stage.mixture.weights) <= known, name
         for name, stage in recipe.stages.items():
             assert set(stage.mixture.weights) <= set(stage.tasks), f"{name}: a source without task"
 
@@ -34,7 +35,8 @@ class TestRecipe:
         learnt = set(recipe.text.sources)
         for stage in (*recipe.encoders.values(), *recipe.stages.values()):
             learnt |= set(stage.mixture.weights)
-        assert {recipe.sources[name].split for name in learnt} == {"train"}
+        recorded = {recipe.splices[name].of if name in recipe.splices else name for name in learnt}
+        assert {recipe.sources[name].split for name in recorded} == {"train"}
 
     def test_an_unknown_key_names_its_nearest(self, path: Path) -> None:
         with pytest.raises(ConfigError, match=r"unknown key .*max_stepz.* mean .*max_steps\?"):

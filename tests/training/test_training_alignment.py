@@ -8,7 +8,7 @@ import pytest
 from tiny_recipe import tiny_recipe, workspace
 
 from eureka_audio.data.synthesis.phones import PHONES
-from eureka_audio.errors import MissingDependencyError
+from eureka_audio.errors import ManifestError, MissingDependencyError
 from eureka_audio.records import AudioClip, Phone
 from eureka_audio.training import alignment
 from eureka_audio.training.alignment import align, pronounce, with_alignment, write_alignment
@@ -106,6 +106,38 @@ def test_the_second_phase_learns_what_the_first_has_found(
         assert ends[-1] <= clip.duration_seconds + 0.02
     assert all(clip.phones is None for clip in sources["sounds"].clips)
     run_stage(space, "encoder")
+
+
+def test_what_was_aligned_is_spliced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alignment, "pronounce", lambda words: ("w", "ah", "n"))
+    settings = aligned_recipe().model_dump()
+    settings["splices"] = {"new_words": {"of": "words", "num": 9}}
+    settings["encoders"]["encoder"]["mixture"]["weights"]["new_words"] = 1
+    space = workspace(tmp_path, recipe=Recipe.model_validate(settings))
+    run_stage(space, "short")
+    with pytest.raises(ManifestError, match="new_words"):
+        space.sources({"new_words"})
+    run_stage(space, "alignment")
+    clips = space.sources({"new_words"})["new_words"].clips
+    assert len(clips) == 9
+    assert {word for c in clips for word in (c.transcript or "").split()} == {"one", "two", "three"}
+    assert all(clip.phones and Path(clip.path).is_file() for clip in clips)
+    written = Path(clips[0].path).stat().st_mtime_ns
+    run_stage(space, "alignment")
+    assert Path(clips[0].path).stat().st_mtime_ns == written
+    run_stage(space, "encoder")
+
+
+@pytest.mark.parametrize(
+    ("splices", "named"),
+    [
+        ({"new": {"of": "sounds", "num": 3}}, "among aligned"),
+        ({"sounds": {"of": "words", "num": 3}}, "that no source has"),
+    ],
+)
+def test_splices_need_what_they_are_made_of(splices: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=f"splices: expected names {named}"):
+        Recipe.model_validate({**aligned_recipe().model_dump(), "splices": splices})
 
 
 def test_an_alignment_needs_what_it_aligns() -> None:

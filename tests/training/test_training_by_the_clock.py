@@ -15,7 +15,7 @@ from transformers import Qwen3ForCausalLM
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.configuration import EurekaAudioConfig
-from eureka_audio.records import AudioClip, Phone, Speaker
+from eureka_audio.records import AudioClip
 from eureka_audio.training.checkpoint import load_weights, newest
 from eureka_audio.training.oracle import OracleModel
 from eureka_audio.training.resident import ResidentClips
@@ -113,7 +113,7 @@ def test_prepared_clips_are_taken_as_they_were_left(
     path = tmp_path / "prepared.pt"
     monkeypatch.setattr(by_the_clock, "here", lambda *_: world)
     monkeypatch.setattr(worlds, "WORLD", world)
-    nothing = dict.fromkeys(("pack", "data", "recordings", "run_folder", "most", "splices"))
+    nothing = dict.fromkeys(("pack", "data", "recordings", "run_folder", "most"))
     args = argparse.Namespace(prepared=path, device=CPU, **nothing)
     waves = list(world.waves)
     by_the_clock.prepared(args)
@@ -124,42 +124,6 @@ def test_prepared_clips_are_taken_as_they_were_left(
     assert again.clips == world.clips
     assert torch.equal(left.log_mels.values, clips.log_mels.values)
     assert torch.equal(left.phones.values, clips.phones.values)
-
-
-def test_what_real_speakers_said_is_spliced(
-    world: worlds.World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = "six go"
-    clip = AudioClip(
-        id="x",
-        path="x.wav",
-        duration_seconds=1.0,
-        transcript=said,
-        language="en",
-        speaker=Speaker(id="a"),
-        phones=tuple(
-            Phone(name, i / 10, (i + 1) / 10)
-            for i, name in enumerate(["s", "ih", "k", "s", "g", "ow"])
-        ),
-    )
-    waves = [np.full(16_000, 3000, np.int16)] * 2
-    spoken = replace(world, sources=["synthetic", "sentences"], clips=[clip, clip], waves=waves)
-    monkeypatch.setattr(worlds, "WORLD", spoken)
-    worlds._add_splices(40)
-    assert spoken.sources[2:] == ["splices"] * 40
-    assert {word for clip in spoken.clips[2:] for word in clip.transcript.split()} == {"six", "go"}
-    drawn = [worlds.draw_talk(("sft", index, 0)) for index in range(2, 42)]
-    assert all(talk is not None for talk in drawn)
-    assert any(talk.said for talk in drawn if talk)
-
-
-def test_without_phones_nothing_is_spliced(
-    world: worlds.World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    silent = replace(world, sources=["sentences"], clips=[world.clips[0]], waves=[world.waves[0]])
-    monkeypatch.setattr(worlds, "WORLD", silent)
-    worlds._add_splices(40)
-    assert silent.sources == ["sentences"]
 
 
 def test_another_seed_hears_other_batches(

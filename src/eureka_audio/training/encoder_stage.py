@@ -25,6 +25,7 @@ from eureka_audio.training.recipe import (
     ALIGNMENT,
     EncoderStage,
     Recipe,
+    make_splices,
     open_sources,
     stage_seed,
 )
@@ -73,7 +74,14 @@ def run_encoder_stage(recipe: Recipe, name: str, run: Path, data: Path, recordin
 
 
 def run_alignment_stage(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
-    """Find the phones of the recipe's aligned sources with what the first phase has learnt."""
+    """Find the phones of the recipe's aligned sources with what the first phase has learnt, and
+    splice what it splices.
+    """
+    _align(recipe, run, data, recordings)
+    make_splices(recipe, run, data, recordings)
+
+
+def _align(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
     first = next(iter(recipe.encoders))
     waiting = {name for name in recipe.aligned if not (run / ALIGNMENT / f"{name}.jsonl").exists()}
     if not waiting:

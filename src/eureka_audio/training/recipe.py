@@ -5,15 +5,21 @@ them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts 
 """
 
 import hashlib
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from eureka_audio.audio.decode import load_audio
 from eureka_audio.config import Config
 from eureka_audio.data.augment import AugmentConfig
 from eureka_audio.data.recordings import read_dataset
 from eureka_audio.data.sources import ClipSource
+from eureka_audio.data.synthesis.scenes import write_clips
+from eureka_audio.data.synthesis.signals import Waveform
+from eureka_audio.data.synthesis.splices import SpokenWords, splice
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
@@ -24,7 +30,8 @@ from eureka_audio.training.trainer import TrainerConfig
 
 ALIGNMENT = "alignment"
 # What a run's folder holds beside the folders of its named stages.
-RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", ALIGNMENT, "export", "model")
+SPLICES = "splices"
+RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", ALIGNMENT, SPLICES, "export", "model")
 
 
 class SourceConfig(Config):
@@ -64,6 +71,13 @@ class SourceConfig(Config):
                 f"no clip of split {self.split!r} in {self.manifest or self.recordings}"
             )
         return clips
+
+
+class SpliceConfig(Config):
+    """A source composed of what the clips of an aligned one say (`synthesis/splices.py`)."""
+
+    of: str
+    num: PositiveInt
 
 
 class MixtureConfig(Config):
@@ -154,7 +168,8 @@ class Recipe(Config):
 
     `encoders` are the phases of the encoder's pretraining, in order: the first ones hear short and
     clean clips only, because on long ones an untrained speller finds nothing better than silence.
-    After the first phase the phones of the sources named by `aligned` are found (`alignment.py`).
+    After the first phase the phones of the sources named by `aligned` are found (`alignment.py`),
+    and with them the sources named by `splices` are made.
     `oracles` are the phases of the decoder's practice; short clips come first there too, because
     where in a long clip a word is said is hard to find at random.
     """
@@ -166,6 +181,7 @@ class Recipe(Config):
     text: TextConfig = TextConfig()
     encoders: dict[str, EncoderStage]
     aligned: tuple[str, ...] = ()
+    splices: dict[str, SpliceConfig] = Field(default_factory=dict)
     decoder: DecoderStage = DecoderStage()
     oracles: dict[str, OracleStage] = Field(default_factory=dict)
     stages: dict[str, MultimodalStage] = Field(default_factory=dict)
@@ -177,6 +193,17 @@ class Recipe(Config):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"expected every stage to have a name of its own, got {twice} again")
+        return self
+
+    @model_validator(mode="after")
+    def _check_splices(self) -> Self:
+        """What is spliced is aligned, under a name that no source has."""
+        unknown = sorted({splice.of for splice in self.splices.values()} - set(self.aligned))
+        if unknown:
+            raise ValueError(f"splices: expected names among aligned, got {unknown}")
+        twice = sorted(self.splices.keys() & self.sources.keys())
+        if twice:
+            raise ValueError(f"splices: expected names that no source has, got {twice}")
         return self
 
     @model_validator(mode="after")
@@ -196,9 +223,30 @@ def stage_seed(recipe: Recipe, name: str) -> int:
 def read_clips(
     recipe: Recipe, name: str, data: Path, recordings: Path, run: Path
 ) -> list[AudioClip]:
-    """The clips of a source, with the phones that the run's alignment has found."""
+    """The clips of a source, with the phones that the run's alignment has found; those of splices
+    once they are made.
+    """
+    if name in recipe.splices:
+        return SourceConfig(manifest=name).read(run / SPLICES, recordings)
     clips = recipe.sources[name].read(data, recordings)
     return with_alignment(clips, run / ALIGNMENT / f"{name}.jsonl")
+
+
+def make_splices(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
+    """Compose the recipe's splices into the run, those that are not there yet."""
+    for name, splices in recipe.splices.items():
+        folder = run / SPLICES / name
+        if (folder / "manifest.jsonl").exists():
+            continue
+        clips = read_clips(recipe, splices.of, data, recordings, run)
+        words = SpokenWords(dict(enumerate(clips)))
+
+        @cache  # a few hours of audio at most
+        def waveform(index: int, clips: Sequence[AudioClip] = tuple(clips)) -> Waveform:
+            return load_audio(clips[index].path).waveform
+
+        made = (splice(recipe.seed, index, words, waveform) for index in range(splices.num))
+        write_clips(folder, made)
 
 
 def open_sources(
@@ -209,7 +257,7 @@ def open_sources(
     Raises:
         ConfigError: a name is not among the recipe's sources.
     """
-    unknown = names - set(recipe.sources)
+    unknown = names - recipe.sources.keys() - recipe.splices.keys()
     if unknown:
         raise ConfigError(f"a stage draws from sources the recipe does not have: {sorted(unknown)}")
     return {
