@@ -88,7 +88,7 @@ NUM_SOUNDS = $(if $(filter train,$*),1500,150)
 NUM_SCENES = $(if $(filter train,$*),8000,300)
 
 $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
-	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 30000 --recordings $(RECORDINGS) --workers $(JOBS)
+	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 60000 --recordings $(RECORDINGS) --workers $(JOBS)
 
 $(SYNTHETIC)/digits/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize digits --out $(@D) --num 3000 --workers $(JOBS)

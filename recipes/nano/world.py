@@ -104,9 +104,9 @@ class World:
     sources: list[str]
     clips: list[AudioClip]
     waves: list[NDArray[np.int16]]
-    words: SpokenWords | None = None
     material: Material | None = None
     pack: Path | None = None
+    words: SpokenWords | None = None
 
 
 WORLD: World

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_recipe import workspace
@@ -15,7 +16,7 @@ from transformers import Qwen3ForCausalLM
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.configuration import EurekaAudioConfig
-from eureka_audio.records import AudioClip
+from eureka_audio.records import AudioClip, Phone
 from eureka_audio.training.checkpoint import load_weights, newest
 from eureka_audio.training.oracle import OracleModel
 from eureka_audio.training.resident import ResidentClips
@@ -124,6 +125,33 @@ def test_prepared_clips_are_taken_as_they_were_left(
     assert again.clips == world.clips
     assert torch.equal(left.log_mels.values, clips.log_mels.values)
     assert torch.equal(left.phones.values, clips.phones.values)
+
+
+def test_a_pack_arrives_with_what_was_said_and_splices_of_it(
+    world: worlds.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "WORLD", world)  # and back, once the pack's has taken its place
+    said = "six go"
+    phones = tuple(
+        Phone(label, round(0.1 * i + 0.1, 1), round(0.1 * i + 0.2, 1))
+        for i, label in enumerate(("s", "ih", "k", "s", "g", "ow"))
+    )
+    known = next(clip for clip in world.clips if clip.transcript)
+    soundfile.write(tmp_path / "said.wav", np.sin(np.arange(16_000) / 20) / 2, 16_000)
+    clip = known.model_copy(
+        update={"path": str(tmp_path / "said.wav"), "transcript": said, "phones": phones}
+    )
+    clip = clip.model_copy(update={"duration_seconds": 1.0})
+    monkeypatch.setattr(worlds, "_jobs", lambda *_: [("sentences", clip), ("synthetic", clip)])
+    worlds.pack(tmp_path / "pack", tmp_path, tmp_path, world.run, None)
+    arrived = worlds.unpack(tmp_path / "pack", tmp_path / "work", 0, 1, 6)
+    assert arrived.sources == ["sentences", "synthetic", "rendered", *["splices"] * 6]
+    assert [len(wave) for wave in arrived.waves[:2]] == [16_000] * 2
+    assert arrived.clips[0].phones == phones
+    spliced = arrived.clips[3:]
+    assert {word for c in spliced for word in (c.transcript or "").split()} == {"six", "go"}
+    talks = [worlds.draw_talk(("sft", index, 0)) for index in range(3, 9)]
+    assert all(talk is not None for talk in talks)
 
 
 def test_another_seed_hears_other_batches(
