@@ -26,6 +26,7 @@ from eureka_audio.data.recordings import read_dataset
 from eureka_audio.data.synthesis.captions import named_labels
 from eureka_audio.data.tasks import evaluation_items
 from eureka_audio.evaluation.metrics import word_error_rate
+from eureka_audio.inference.long_audio import transcription_beams
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip
 
@@ -92,6 +93,7 @@ def main() -> int:
         "model": args.model,
         "figures": figures,
         "goals": GOALS,
+        "transcription_beams": transcription_beams(model.model.generation_config),
         "seconds": round(time.time() - started, 1),
         **environment(),
     }

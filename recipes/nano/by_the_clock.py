@@ -104,10 +104,10 @@ CONVERSED = {
     "synthetic": 8,
     "sentences": 2.5,
     "splices": 5,
-    "digits": 0.8,
-    "spoken_digits": 1.0,
+    "digits": 1.2,
+    "spoken_digits": 1.2,
     "sounds": 1.0,
-    "instruments": 1.6,
+    "instruments": 2.6,
     "rendered": 0.4,
     "scenes": 1.6,
 }
