@@ -126,8 +126,8 @@ def workers() -> Pool:
 # ---- clips where they lie, or packed ---------------------------------------------------------
 
 
-def here(data: Path, recordings: Path, run: Path, most: int | None, num_splices: int) -> World:
-    """The recipe's clips, read where they lie, and splices of them."""
+def here(data: Path, recordings: Path, run: Path, most: int | None) -> World:
+    """The recipe's clips, read where they lie."""
     jobs = _jobs([*PACKED, *MADE], data, recordings, run, most)
     processor = EurekaAudioProcessor.from_pretrained(run / "processor")
     names, clips = [name for name, _ in jobs], [clip for _, clip in jobs]

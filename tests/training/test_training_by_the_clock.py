@@ -127,6 +127,21 @@ def test_prepared_clips_are_taken_as_they_were_left(
     assert torch.equal(left.phones.values, clips.phones.values)
 
 
+def test_clips_are_read_where_they_lie(
+    world: worlds.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "WORLD", world)
+    jobs = list(zip(world.sources, world.clips, strict=True))
+    monkeypatch.setattr(worlds, "_jobs", lambda *_: jobs)
+    args = dict.fromkeys(("prepared", "pack", "data", "recordings", "most"))
+    there, resident = by_the_clock.prepared(
+        argparse.Namespace(device=CPU, run_folder=world.run, **args)
+    )
+    assert there.clips == world.clips
+    assert not there.waves  # their log-mels are enough from here on
+    assert len(resident.log_mels.lengths) == len(world.clips)
+
+
 def test_a_pack_arrives_with_what_was_said_and_splices_of_it(
     world: worlds.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

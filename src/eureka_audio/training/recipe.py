@@ -5,7 +5,7 @@ them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -239,14 +239,21 @@ def make_splices(recipe: Recipe, run: Path, data: Path, recordings: Path) -> Non
         if (folder / "manifest.jsonl").exists():
             continue
         clips = read_clips(recipe, splices.of, data, recordings, run)
-        words = SpokenWords(dict(enumerate(clips)))
+        write_clips(folder, _spliced(clips, recipe.seed, splices.num))
 
-        @cache  # a few hours of audio at most
-        def waveform(index: int, clips: Sequence[AudioClip] = tuple(clips)) -> Waveform:
-            return load_audio(clips[index].path).waveform
 
-        made = (splice(recipe.seed, index, words, waveform) for index in range(splices.num))
-        write_clips(folder, made)
+def _spliced(
+    clips: Sequence[AudioClip], seed: int, count: int
+) -> Iterator[tuple[Waveform, AudioClip]]:
+    """Splices of clips, each of which is decoded once."""
+    words = SpokenWords(dict(enumerate(clips)))
+
+    @cache  # a few hours of audio at most
+    def waveform(index: int) -> Waveform:
+        return load_audio(clips[index].path).waveform
+
+    for index in range(count):
+        yield splice(seed, index, words, waveform)
 
 
 def open_sources(
