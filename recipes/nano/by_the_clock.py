@@ -15,8 +15,10 @@ and goes on from parts (`--start`). `assemble` makes a model of them, `take-apar
 parts are those of `recipe.yaml`; how much of each source, how long a stage and how fast it learns
 are set here.
 
-On a CPU, clips are read where they lie, and processes share the work. Encoder and decoder need not
-wait for one another: two calls with the same `--prepared` and `--parts` train them side by side.
+On a CPU, clips are read where they lie, splices among them, so the run's alignment must be done
+(`eureka-audio train recipes/nano/recipe.yaml --only alignment`). Processes share the work. Encoder
+and decoder need not wait for one another: two calls with the same `--prepared` and `--parts` train
+them side by side.
 
     python recipes/nano/by_the_clock.py train --device cpu --processes 2 --batch-seconds 120
         --recordings DIR --start PARTS --parts MORE --stages stage1 sft --seconds 3000
