@@ -620,7 +620,7 @@ def main() -> None:
     training.add_argument("--work", type=Path, default=Path("/dev/shm/nano"), help="of a pack")
     training.add_argument("--scenes", type=int, default=3000, help="composed of a pack")
     training.add_argument("--rendered", type=int, default=1200, help="beside a pack")
-    training.add_argument("--splices", type=int, default=15000, help="beside a pack")
+    training.add_argument("--splices", type=int, default=15000, help="composed of a pack")
     training.set_defaults(act=train)
     assembling = commands.add_parser("assemble", help="make a model of parts")
     assembling.add_argument("--parts", type=Path, required=True)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from tiny_assistant import noise, tiny_assistant, tiny_model, tiny_processor
+from tiny_assistant import noise, say_forever, tiny_assistant, tiny_model, tiny_processor
 from torch.backends import mkldnn
 from transformers import DynamicCache
 
@@ -26,22 +26,18 @@ def encode(*lengths: float) -> list[EncodedConversation]:
     ]
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1.3])
-@pytest.mark.parametrize("seed", range(6))
-def test_greedy_answers_are_those_of_transformers(seed: int, penalty: float) -> None:
-    model, processor = tiny_model(seed), tiny_processor()
-    engine = Engine(model, processor)
+def assert_answers_are_those_of_transformers(engine: Engine, **settings: float) -> None:
+    """Under settings that both know by the same name."""
     encoded = encode(0.4, 3.0, 1.1, 2.0)
-    options = GenerationOptions(repetition_penalty=penalty)
-    answers = engine.generate(encoded, [24] * 4, options)
+    answers = engine.generate(encoded, [24] * 4, GenerationOptions(**settings))
     for item, answer in zip(encoded, answers, strict=True):
-        generated = model.generate(
-            **processor.collate([item]),
+        generated = engine.model.generate(
+            **engine.processor.collate([item]),
             max_new_tokens=24,
             do_sample=False,
-            repetition_penalty=penalty,
             eos_token_id=sorted(engine.end_ids),
-            pad_token_id=processor.tokenizer.pad_token_id,
+            pad_token_id=engine.tokenizer.pad_token_id,
+            **settings,
         )
         expected = generated[0, len(item.input_ids) :].tolist()
         if expected[-1] in engine.end_ids:
@@ -50,46 +46,28 @@ def test_greedy_answers_are_those_of_transformers(seed: int, penalty: float) -> 
         else:
             assert answer.finish_reason == "length"
         assert answer.token_ids == expected
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+@pytest.mark.parametrize("seed", range(6))
+def test_greedy_answers_are_those_of_transformers(seed: int, penalty: float) -> None:
+    engine = Engine(tiny_model(seed), tiny_processor())
+    assert_answers_are_those_of_transformers(engine, repetition_penalty=penalty)
 
 
 @pytest.mark.parametrize("num_beams", [2, 5])
 @pytest.mark.parametrize("seed", range(6))
 def test_beam_search_finds_what_transformers_finds(seed: int, num_beams: int) -> None:
-    model, processor = tiny_model(seed), tiny_processor()
+    model = tiny_model(seed)
     # transformers takes suppressed tokens out after the softmax, the engine before it.
     model.generation_config.suppress_tokens = None
-    engine = Engine(model, processor)
-    encoded = encode(0.4, 3.0, 1.1, 2.0)
-    answers = engine.generate(encoded, [24] * 4, GenerationOptions(num_beams=num_beams))
-    for item, answer in zip(encoded, answers, strict=True):
-        generated = model.generate(
-            **processor.collate([item]),
-            max_new_tokens=24,
-            do_sample=False,
-            num_beams=num_beams,
-            eos_token_id=sorted(engine.end_ids),
-            pad_token_id=processor.tokenizer.pad_token_id,
-        )
-        expected = generated[0, len(item.input_ids) :].tolist()
-        if expected[-1] in engine.end_ids:
-            assert answer.finish_reason == "stop"
-            expected.pop()
-        else:
-            assert answer.finish_reason == "length"
-        assert answer.token_ids == expected
+    assert_answers_are_those_of_transformers(Engine(model, tiny_processor()), num_beams=num_beams)
 
 
 def test_beams_that_run_in_circles_end_too() -> None:
     model = tiny_model()
+    say_forever(model, 7)
     engine = Engine(model, tiny_processor())
-    with torch.no_grad():  # one token forever
-        model.language_model.lm_head.weight[7] = 0
-        model.language_model.lm_head.weight *= 0
-        model.language_model.lm_head.bias = torch.nn.Parameter(
-            torch.zeros(len(model.language_model.lm_head.weight)).index_fill(
-                0, torch.tensor([7]), 50.0
-            )
-        )
     [answer] = engine.generate(encode(1.0), [200], GenerationOptions(num_beams=3, max_repeats=8))
     assert answer.finish_reason == "repetition"
     assert len(answer.token_ids) < 30

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
-from tiny_assistant import noise_samples, tiny_assistant
+from tiny_assistant import noise_samples, say_forever, tiny_assistant
 
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.errors import CheckpointError
@@ -61,15 +60,6 @@ def test_the_checkpoint_says_how_long_a_chunk_may_be() -> None:
             model.transcribe(clip)
 
 
-def rig(model, token: int) -> None:
-    """Make a model say one token for ever."""
-
-    def always(module, inputs, logits):
-        return torch.zeros_like(logits).index_fill_(-1, torch.tensor([token]), 1.0)
-
-    model.model.language_model.lm_head.register_forward_hook(always)
-
-
 @pytest.mark.parametrize("seconds", [0.5, 2, 8])
 def test_a_model_that_never_ends_is_ended_by_the_sound(seconds: float) -> None:
     model = tiny_assistant()
@@ -84,7 +74,7 @@ def test_a_model_that_never_ends_is_ended_by_the_sound(seconds: float) -> None:
 
 def test_a_model_that_goes_in_circles_is_stopped_and_flagged() -> None:
     model = tiny_assistant()
-    rig(model, 70)
+    say_forever(model.model, 70)
     for reply in (
         model.transcribe(DecodedAudio(noise_samples(9))),
         model.caption(DecodedAudio(noise_samples(3))),

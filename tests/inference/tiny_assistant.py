@@ -25,6 +25,15 @@ def tiny_processor() -> EurekaAudioProcessor:
     return EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
 
 
+def say_forever(model: EurekaAudioForConditionalGeneration, token: int) -> None:
+    """Make a model say one token for ever."""
+
+    def always(module: object, inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(logits).index_fill_(-1, torch.tensor([token]), 50.0)
+
+    model.language_model.lm_head.register_forward_hook(always)
+
+
 def tiny_model(seed: int = 0, **settings: object) -> EurekaAudioForConditionalGeneration:
     """Random weights, large enough that answers differ and some of them end."""
     processor = tiny_processor()

@@ -146,17 +146,14 @@ def test_a_pack_arrives_with_what_was_said_and_splices_of_it(
     world: worlds.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worlds, "WORLD", world)  # and back, once the pack's has taken its place
-    said = "six go"
     phones = tuple(
         Phone(label, round(0.1 * i + 0.1, 1), round(0.1 * i + 0.2, 1))
         for i, label in enumerate(("s", "ih", "k", "s", "g", "ow"))
     )
     known = next(clip for clip in world.clips if clip.transcript)
     soundfile.write(tmp_path / "said.wav", np.sin(np.arange(16_000) / 20) / 2, 16_000)
-    clip = known.model_copy(
-        update={"path": str(tmp_path / "said.wav"), "transcript": said, "phones": phones}
-    )
-    clip = clip.model_copy(update={"duration_seconds": 1.0})
+    said_there = {"path": str(tmp_path / "said.wav"), "duration_seconds": 1.0}
+    clip = known.model_copy(update={**said_there, "transcript": "six go", "phones": phones})
     monkeypatch.setattr(worlds, "_jobs", lambda *_: [("sentences", clip), ("synthetic", clip)])
     worlds.pack(tmp_path / "pack", tmp_path, tmp_path, world.run, None)
     arrived = worlds.unpack(tmp_path / "pack", tmp_path / "work", 0, 1, 6)

@@ -4,6 +4,8 @@ A greedy answer cannot take back a word that what follows makes unlikely; a beam
 
 Source: the rules are those of transformers' `generate` with `num_beams`, a length penalty of 1 and
 `early_stopping=False`, so that both give the same answers.
+Unstated: how the paper decodes. Ours searches where it is asked to, or where a checkpoint asks for
+it when it transcribes.
 """
 
 from collections.abc import Sequence
@@ -40,7 +42,7 @@ class BeamSearch:
     def __init__(self, empty: GrowingAnswer, num_beams: int) -> None:
         self.num_beams = num_beams
         self.growing = [Beam(empty, 0.0)]
-        self._ended: list[Beam] = []
+        self._ended: list[Beam] = []  # the best first
 
     def grow(self, continuations: Sequence[Sequence[tuple[float, int]]]) -> list[Step]:
         """Add a token to the beams.
@@ -63,7 +65,7 @@ class BeamSearch:
         beams, steps = self.growing, list[Step]()
         num_tokens = len(beams[0].answer.token_ids) + 1
         self.growing = []
-        for rank, (log_prob, step) in enumerate(nlargest(max(map(len, continuations)), candidates)):
+        for rank, (log_prob, step) in enumerate(nlargest(len(continuations[0]), candidates)):
             answer = beams[step.beam].answer.fork()
             answer.add(step.token)
             if not answer.has_finished:
@@ -83,7 +85,7 @@ class BeamSearch:
     @property
     def best(self) -> GrowingAnswer:
         """The answer that was found; the search must be over."""
-        return max(self._ended, key=_worth).answer
+        return self._ended[0].answer
 
 
 def _worth(ended: Beam) -> tuple[bool, float]:

@@ -1,5 +1,5 @@
 """The encoder stage: sources -> batches -> encoder with heads, judged on held-out clips; and the
-alignment that follows its first phase.
+alignment that follows its first phase, with what is spliced of the aligned.
 """
 
 import logging
@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from eureka_audio.data.loader import stream_batches
 from eureka_audio.data.mixture import Batch, MixturePlan, Sample
 from eureka_audio.data.sources import ClipSource
+from eureka_audio.data.synthesis.scenes import write_clips
+from eureka_audio.data.synthesis.splices import SpokenWords, splice
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.model.encoder import EurekaAudioEncoder
 from eureka_audio.model.presets import preset
@@ -23,9 +25,9 @@ from eureka_audio.training.heads import NUM_EVENT_TAGS, decode_characters
 from eureka_audio.training.local_start import start_local
 from eureka_audio.training.recipe import (
     ALIGNMENT,
+    SPLICES,
     EncoderStage,
     Recipe,
-    make_splices,
     open_sources,
     stage_seed,
 )
@@ -78,7 +80,7 @@ def run_alignment_stage(recipe: Recipe, run: Path, data: Path, recordings: Path)
     splice what it splices.
     """
     _align(recipe, run, data, recordings)
-    make_splices(recipe, run, data, recordings)
+    _splice(recipe, run, data, recordings)
 
 
 def _align(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
@@ -92,6 +94,20 @@ def _align(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
         found = dict(aligned_phones(model, source))
         logger.info("%s: phones found of %d of %d clips", name, len(found), len(source.clips))
         write_alignment(run / ALIGNMENT / f"{name}.jsonl", found.items())
+
+
+def _splice(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
+    for name, splices in recipe.splices.items():
+        folder = run / SPLICES / name
+        if (folder / "manifest.jsonl").exists():
+            continue
+        source = open_sources(recipe, {splices.of}, data, recordings, run)[splices.of]
+        words = SpokenWords(dict(enumerate(source.clips)))
+        made = (
+            splice(recipe.seed, index, words, source.bank.__getitem__)
+            for index in range(splices.num)
+        )
+        write_clips(folder, made)
 
 
 def build_encoder(recipe: Recipe, stage: EncoderStage) -> EncoderWithHeads:

@@ -5,21 +5,15 @@ them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from eureka_audio.audio.decode import load_audio
 from eureka_audio.config import Config
 from eureka_audio.data.augment import AugmentConfig
 from eureka_audio.data.recordings import read_dataset
 from eureka_audio.data.sources import ClipSource
-from eureka_audio.data.synthesis.scenes import write_clips
-from eureka_audio.data.synthesis.signals import Waveform
-from eureka_audio.data.synthesis.splices import SpokenWords, splice
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
@@ -29,8 +23,8 @@ from eureka_audio.training.oracle import OracleNoise
 from eureka_audio.training.trainer import TrainerConfig
 
 ALIGNMENT = "alignment"
-# What a run's folder holds beside the folders of its named stages.
 SPLICES = "splices"
+# What a run's folder holds beside the folders of its named stages.
 RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", ALIGNMENT, SPLICES, "export", "model")
 
 
@@ -230,30 +224,6 @@ def read_clips(
         return SourceConfig(manifest=name).read(run / SPLICES, recordings)
     clips = recipe.sources[name].read(data, recordings)
     return with_alignment(clips, run / ALIGNMENT / f"{name}.jsonl")
-
-
-def make_splices(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
-    """Compose the recipe's splices into the run, those that are not there yet."""
-    for name, splices in recipe.splices.items():
-        folder = run / SPLICES / name
-        if (folder / "manifest.jsonl").exists():
-            continue
-        clips = read_clips(recipe, splices.of, data, recordings, run)
-        write_clips(folder, _spliced(clips, recipe.seed, splices.num))
-
-
-def _spliced(
-    clips: Sequence[AudioClip], seed: int, count: int
-) -> Iterator[tuple[Waveform, AudioClip]]:
-    """Splices of clips, each of which is decoded once."""
-    words = SpokenWords(dict(enumerate(clips)))
-
-    @cache  # a few hours of audio at most
-    def waveform(index: int) -> Waveform:
-        return load_audio(clips[index].path).waveform
-
-    for index in range(count):
-        yield splice(seed, index, words, waveform)
 
 
 def open_sources(

@@ -20,7 +20,7 @@ from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.letter_times import letter_times
 from eureka_audio.data.synthesis.phones import retimed
 from eureka_audio.data.synthesis.recorded import draw_silence
-from eureka_audio.data.synthesis.signals import Waveform, at_level
+from eureka_audio.data.synthesis.signals import Waveform, at_level, gate
 from eureka_audio.data.tasks.labels import DIGITS
 from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, Phone, Speaker
@@ -92,7 +92,7 @@ class SpokenWords:
         return Phrase(
             clip,
             tuple(word.text for word in words[first:end]),
-            max(0.0, start - min(MARGIN_SECONDS, max(0.0, (start - before) / 2))),
+            start - min(MARGIN_SECONDS, (start - before) / 2),
             min(seconds, stop + min(MARGIN_SECONDS, max(0.0, (after - stop) / 2))),
         )
 
@@ -128,18 +128,18 @@ def splice(
     rng = np.random.default_rng([seed, index])
     phrases = words.draw(rng)
     before, after = draw_silence(rng)
-    pieces, at = [np.zeros(before, np.float32)], before
+    pieces = [np.zeros(before, np.float32)]
     phones: list[Phone] = []
     for number, phrase in enumerate(phrases):
         if number and rng.random() < PAUSE_SHARE:
             pieces.append(np.zeros(int(rng.uniform(0, 0.3) * SAMPLING_RATE), np.float32))
-            at += len(pieces[-1])
         first, end = (
             int(seconds * SAMPLING_RATE) for seconds in (phrase.start_seconds, phrase.end_seconds)
         )
-        pieces.append(_faded(at_level(waveform(phrase.clip)[first:end], LEVEL_DBFS)))
-        phones += _moved(words.clips[phrase.clip], phrase, (at - first) / SAMPLING_RATE)
-        at += len(pieces[-1])
+        shift = sum(map(len, pieces)) - first
+        phones += _moved(words.clips[phrase.clip], phrase, shift / SAMPLING_RATE)
+        piece = at_level(waveform(phrase.clip)[first:end], LEVEL_DBFS)
+        pieces.append(piece * gate(len(piece), FADE_SECONDS).astype(np.float32))
     spliced = np.concatenate([*pieces, np.zeros(after, np.float32)])
     heard = [words.clips[phrase.clip] for phrase in phrases]
     gender, age_group = _group(heard[0])
@@ -185,16 +185,8 @@ def _moved(clip: AudioClip, phrase: Phrase, shift_seconds: float) -> tuple[Phone
     inside = [
         phone
         for phone in clip.phones or ()
-        if phrase.start_seconds <= (phone.start_seconds + phone.end_seconds) / 2
-        and (phone.start_seconds + phone.end_seconds) / 2 < phrase.end_seconds
+        if phrase.start_seconds
+        <= (phone.start_seconds + phone.end_seconds) / 2
+        < phrase.end_seconds
     ]
     return retimed(inside, 1.0, shift_seconds)
-
-
-def _faded(waveform: Waveform) -> Waveform:
-    """Both ends start from silence, so that no cut clicks."""
-    size = min(int(FADE_SECONDS * SAMPLING_RATE), len(waveform) // 2)
-    gain = np.ones(len(waveform), np.float32)
-    gain[:size] = np.linspace(0, 1, size, endpoint=False)
-    gain[len(gain) - size :] = gain[:size][::-1]
-    return np.asarray(waveform * gain, np.float32)
