@@ -15,7 +15,7 @@ JOBS ?= 2
 # The real recordings: tests that need them are skipped without, training refuses to start.
 RECORDINGS := $(or $(EUREKA_AUDIO_DATA),$(wildcard ../shared/data))
 
-.PHONY: help setup demo test nano speech digits sounds scenes engines clean
+.PHONY: help setup demo test nano speech digits readings sounds scenes engines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -69,7 +69,7 @@ test: setup
 SYNTHETIC := data/synthetic
 DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil
 
-nano: setup speech digits sounds scenes
+nano: setup speech digits readings sounds scenes
 	@echo "Training: some hours on two CPU cores; stop and start it as you like."
 	$(BIN)/eureka-audio train recipes/nano/recipe.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
@@ -81,6 +81,7 @@ engines:
 
 speech: $(SYNTHETIC)/speech/manifest.jsonl
 digits: $(SYNTHETIC)/digits/manifest.jsonl
+readings: $(SYNTHETIC)/readings/train/manifest.jsonl
 sounds: $(foreach split,train dev test,$(SYNTHETIC)/sounds/$(split)/manifest.jsonl)
 scenes: $(foreach split,train dev test,$(SYNTHETIC)/scenes/$(split)/manifest.jsonl)
 
@@ -92,6 +93,9 @@ $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
 
 $(SYNTHETIC)/digits/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize digits --out $(@D) --num 3000 --workers $(JOBS)
+
+$(SYNTHETIC)/readings/train/manifest.jsonl: | setup engines
+	$(BIN)/eureka-audio synthesize readings --out $(@D) --num 120000 --recordings $(RECORDINGS) --workers $(JOBS)
 
 $(SYNTHETIC)/sounds/%/manifest.jsonl: | setup
 	$(BIN)/eureka-audio synthesize sounds --out $(@D) --num $(NUM_SOUNDS) --split $*

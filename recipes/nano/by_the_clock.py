@@ -4,6 +4,7 @@
     python recipes/nano/by_the_clock.py train --pack PACK --parts PARTS --seconds 600
     python recipes/nano/by_the_clock.py assemble --parts PARTS --out MODEL
     python recipes/nano/by_the_clock.py take-apart --model nano --parts PARTS
+    python recipes/nano/by_the_clock.py average --parts PARTS --earlier PARTS --out PARTS
     python recipes/nano/by_the_clock.py install --parts PARTS --run RUN
 
 `pack` compresses the training clips of a run whose tokenizer stage is done, with the phones of real
@@ -11,9 +12,10 @@ speech if its alignment is: they may have to travel. `train` keeps clips and tar
 (`training/resident.py`) and trains the encoder under its heads, the decoder on the oracle, Stage 1,
 and everything in fine-tuning. It writes the parts that a stage trains, now and then and at its end,
 and goes on from parts (`--start`). `assemble` makes a model of them, `take-apart` parts of a model;
-`install` writes them into a run, for `eureka-audio train` to go on with Stage 1. Losses, tasks and
-parts are those of `recipe.yaml`; how much of each source, how long a stage and how fast it learns
-are set here.
+`average` lies between the parts of two runs; `install` writes parts into a run, for
+`eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of `recipe.yaml`, but
+that in fine-tuning the decoder goes on reading on the oracle; how much of each source, how long a
+stage and how fast it learns are set here. A pack holds no readings.
 
 On a CPU, clips are read where they lie, splices among them, so the run's alignment must be done
 (`eureka-audio train recipes/nano/recipe.yaml --only alignment`). Processes share the work. Encoder
@@ -44,7 +46,6 @@ from transformers import Qwen3ForCausalLM
 from world import (
     RECIPE,
     STARTED,
-    TALKS_PER_CLIP,
     Talks,
     World,
     enter,
@@ -57,6 +58,7 @@ from world import (
 )
 
 from eureka_audio.data.mixture import MixturePlan
+from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import TrainingError
 from eureka_audio.inference.loading import find_checkpoint
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
@@ -64,7 +66,7 @@ from eureka_audio.model.weights import save_checkpoint as save_model
 from eureka_audio.training.checkpoint import save_checkpoint
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads
 from eureka_audio.training.encoder_stage import build_encoder, look_through
-from eureka_audio.training.heads import EncoderHeadsConfig
+from eureka_audio.training.heads import SILENCE, EncoderHeadsConfig
 from eureka_audio.training.local_start import start_local
 from eureka_audio.training.multimodal import MultimodalModel, oracle_loss
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers
@@ -79,12 +81,14 @@ RATES = {"encoder": 2.5e-3, "oracle": 2.5e-3, "stage1": 6e-3, "sft": 1.5e-3}  # 
 ADAMW_SHARE = 0.4  # of Muon's rate
 HELD = {"encoder": 0.5, "oracle": 0.5, "stage1": 0.3, "sft": 0.3}  # share of a stage at its peak
 WARMUP_STEPS = 40
+READ_BESIDE = 0.6  # seconds read on the oracle for each one heard in fine-tuning
+READ_WEIGHT = 0.5  # of their loss
 ORACLE_UNTIL = 0.4  # share of fine-tuning in which the oracle goes on teaching the adapter
 # How much of each source the encoder hears, the decoder reads on the oracle, both converse about.
 HEARD = {
-    "synthetic": 9,
-    "sentences": 3,
-    "splices": 4,
+    "synthetic": 6,
+    "sentences": 4,
+    "splices": 5,
     "digits": 1.2,
     "spoken_digits": 1.8,
     "sounds": 1,
@@ -93,7 +97,8 @@ HEARD = {
     "scenes": 1,
 }
 READ = {
-    "synthetic": 14,
+    "readings": 14,
+    "synthetic": 6,
     "sentences": 2,
     "digits": 0.8,
     "spoken_digits": 0.8,
@@ -104,12 +109,12 @@ READ = {
 }
 CONVERSED = {
     "synthetic": 8,
-    "sentences": 2.5,
-    "splices": 5,
-    "digits": 1.2,
+    "sentences": 2.2,
+    "splices": 6,
+    "digits": 1.5,
     "spoken_digits": 1.2,
     "sounds": 1.0,
-    "instruments": 2.6,
+    "instruments": 4,
     "rendered": 0.4,
     "scenes": 1.6,
 }
@@ -122,6 +127,7 @@ CHANGED = {  # the parts that a stage trains
     "sft": ("encoder", "decoder", "adapter"),
 }
 HEADS = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
+NUM_CONFUSING = 12  # batches in which the encoder's mistakes are counted
 MAX_FAILED_STEPS = 20
 MAX_CHUNK_SECONDS = 12.0  # as long as it has learnt to hear
 
@@ -238,6 +244,20 @@ class AdapterOnOracle(nn.Module):
         return BatchLoss(loss, {"oracle_loss": distance.detach()})
 
 
+class EarAndReader(nn.Module):
+    """The model on what it hears, and its decoder on what the oracle tells of other clips."""
+
+    def __init__(self, wrapped: MultimodalModel, reader: OracleModel) -> None:
+        super().__init__()
+        self.wrapped, self.reader = wrapped, reader
+
+    def forward(self, heard: dict[str, Any], read: dict[str, Tensor]) -> BatchLoss:
+        """Loss of a batch of each."""
+        hearing, reading = self.wrapped(**heard), self.reader(**read)
+        metrics = {**hearing.metrics, "read_loss": reading.loss.detach()}
+        return BatchLoss(hearing.loss + READ_WEIGHT * reading.loss, metrics)
+
+
 class Parts(TypedDict):
     """What is kept of a run, each in a file of its name."""
 
@@ -283,18 +303,20 @@ class Life:
         """Write the parts that a stage trains."""
         save_parts(self.parts, self.trial.parts, CHANGED[stage])
 
-    def run(self, stage: str, seconds: float, talks: Talks | None) -> None:
-        """Run one stage; the oracle's and fine-tuning are about talks."""
+    def run(self, stage: str, seconds: float, talks: Mapping[str, Talks]) -> None:
+        """Run one stage; the oracle's is about its talks, fine-tuning about its own and those."""
         for part in (self.model.audio_encoder, self.model.language_model, self.wrapped.heads):
             part.requires_grad_(stage != "stage1")  # in which the adapter is alone
         self.model.audio_encoder.embed_positions.requires_grad_(False)
         if stage == "encoder":
             self.listen(seconds)
+            self.begun.add(stage)
         elif stage == "stage1":
             self.adapt(seconds)
+        elif stage == "oracle":
+            self.read(talks["oracle"], seconds)
         else:
-            assert talks is not None
-            (self.read if stage == "oracle" else self.converse)(talks, seconds)
+            self.converse(talks["sft"], talks["oracle"], seconds)
 
     def plan(
         self, weights: Mapping[str, float], share: float, max_seconds: float, seed: int
@@ -332,16 +354,12 @@ class Life:
         else:
             self.reader.match_loudness()
         oracle = self.reader.oracle.requires_grad_(True)
+        if "encoder" in self.begun:
+            self.listen_for_confusions()
 
         def batch(part: float, step: int) -> dict[str, Any]:
             plan = next(plan for until, plan in plans if part <= until)
-            ids, about = talks.about(self.clips.ids(plan, step))
-            on_device = self._on_device(ids)
-            num_tokens = self.clips.num_tokens(self.clips.log_mels.lengths[on_device])
-            num_lines = len(ids) // 8
-            rows, places = talks.rows(about, num_tokens.tolist(), [1.0] * len(ids), num_lines)
-            symbols = self.clips.symbols(on_device, num_tokens, 0.3)
-            return {**rows, "symbols": symbols, "places": places}
+            return self._to_read(talks, self.clips.ids(plan, step))
 
         self._train("oracle", self.reader, batch, seconds)
         oracle.requires_grad_(False)
@@ -363,23 +381,61 @@ class Life:
 
         self._train("stage1", AdapterOnOracle(self.wrapped), batch, seconds)
 
-    def converse(self, talks: Talks, seconds: float) -> None:
-        """Fine-tuning of everything; heads and, at first, the oracle go on teaching."""
+    def converse(self, talks: Talks, read: Talks, seconds: float) -> None:
+        """Fine-tuning of everything; heads and, at first, the oracle go on teaching, and the
+        decoder goes on reading.
+        """
         plan = self.plan(CONVERSED, 0.5, 12.0, 7)
+        to_read = self.plan(READ, 0.5 * READ_BESIDE, 12.0, 8)
+        oracle = self.reader.oracle.requires_grad_(True)
+        self.listen_for_confusions()
 
         def batch(part: float, step: int) -> dict[str, Any]:
             ids, about = talks.about(self.clips.ids(plan, step))
             on_device = self._on_device(ids)
-            inputs, targets = self.clips.batch(on_device, spoil=step % 4 > 0, speeds=(0.9, 1.12))
+            same_voice = torch.tensor([talk.task != "transcribe" for talk in about])
+            inputs, targets = self.clips.batch(
+                on_device,
+                spoil=step % 4 > 0,
+                speeds=(0.9, 1.12),
+                same_voice=same_voice.to(on_device.device),
+            )
             lengths = inputs["feature_lengths"]
             speed = self._add_symbols(targets, on_device, lengths)
             num_tokens = self.clips.num_tokens(lengths).tolist()
             rows, targets["places"] = talks.rows(about, num_tokens, speed, len(ids) // 12)
             self.wrapped.oracle_weight = max(0.0, 1 - part / ORACLE_UNTIL)
-            return {**rows, **inputs, "targets": targets}
+            heard = {**rows, **inputs, "targets": targets}
+            return {"heard": heard, "read": self._to_read(read, self.clips.ids(to_read, step))}
 
         self.wrapped.heads_weight = 0.4
-        self._train("sft", self.wrapped, batch, seconds)
+        self._train("sft", EarAndReader(self.wrapped, self.reader), batch, seconds)
+        oracle.requires_grad_(False)
+
+    def listen_for_confusions(self) -> None:
+        """Let the oracle be wrong as the encoder is, now that there is one."""
+        plan, counts = self.plan(HEARD, 1.0, 12.0, 9), torch.ones(len(PHONES), len(PHONES))
+        self.ear.eval()
+        for step in range(NUM_CONFUSING):
+            ids = self._on_device(self.clips.ids(plan, step))
+            inputs, targets = self.clips.batch(ids, spoil=True, speeds=(0.9, 1.12))
+            with torch.no_grad():
+                output = self.ear(**inputs, **targets)
+            said = targets["phone_targets"]
+            taken = output.heads.phone_logits[:, : said.shape[1]].argmax(-1)
+            known = (said > SILENCE) & (taken > SILENCE) & (taken != said)
+            pairs = (said[known] - 1).cpu(), (taken[known] - 1).cpu()
+            counts.index_put_(pairs, torch.tensor(1.0), accumulate=True)
+        self.clips.confusions = counts.fill_diagonal_(0.0).to(self.trial.device)
+
+    def _to_read(self, talks: Talks, ids: NDArray[np.int64]) -> dict[str, Tensor]:
+        """A batch for the decoder on the oracle."""
+        ids, about = talks.about(ids)
+        on_device = self._on_device(ids)
+        num_tokens = self.clips.num_own_tokens(on_device)
+        rows, places = talks.rows(about, num_tokens.tolist(), [1.0] * len(ids), len(ids) // 8)
+        symbols = self.clips.symbols(on_device, num_tokens, 0.3)
+        return {**rows, "symbols": symbols, "places": places}
 
     def _train(
         self,
@@ -539,13 +595,12 @@ def live(
     total = sum(SHARES[stage] for stage in args.stages)
     pool = workers() if clips.device.type != "cpu" else None
     rng = np.random.default_rng([args.seed, process])
+    needed = {"oracle", "sft"} if "sft" in args.stages else {"oracle"} & {*args.stages}
     talks = {  # begun now: a GPU that waits for them at its stage is idle
-        stage: Talks(world, stage, rng, clips.device, pool)
-        for stage in args.stages
-        if stage in TALKS_PER_CLIP
+        stage: Talks(world, stage, rng, clips.device, pool) for stage in sorted(needed)
     }
     for stage in args.stages:
-        life.run(stage, left * SHARES[stage] / total, talks.get(stage))
+        life.run(stage, left * SHARES[stage] / total, talks)
     if pool is not None:
         pool.terminate()
     if args.processes > 1:
@@ -574,6 +629,24 @@ def take_apart(args: argparse.Namespace) -> None:
     parts = parts_of(model, model.config.audio_token_id)
     load_part(args.teachers, nn.ModuleDict(teachers_of(parts)))
     save_parts(parts, args.parts, parts.keys())
+
+
+def average(args: argparse.Namespace) -> None:
+    """Parts between those of two runs, the later of which went on from the earlier.
+
+    Raises:
+        TrainingError: they are not parts of one model.
+    """
+    args.out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(args.parts.glob("*.safetensors")):
+        later, earlier = load_file(path), load_file(args.earlier / path.name)
+        if later.keys() != earlier.keys():
+            raise TrainingError(f"{path}: expected the tensors that {args.earlier} has")
+        mixed = {
+            name: earlier[name].float().lerp(tensor.float(), args.share).to(tensor.dtype)
+            for name, tensor in later.items()
+        }
+        save_file(mixed, args.out / path.name)
 
 
 def install(args: argparse.Namespace) -> None:
@@ -632,6 +705,12 @@ def main() -> None:
     taking.set_defaults(act=take_apart)
     for command in (assembling, taking):
         command.add_argument("--teachers", type=Path, default=TEACHERS, help="heads and oracle")
+    averaging = commands.add_parser("average", help="parts between those of two runs")
+    averaging.add_argument("--parts", type=Path, required=True, help="of the later run")
+    averaging.add_argument("--earlier", type=Path, required=True, help="parts it went on from")
+    averaging.add_argument("--share", type=float, default=0.6, help="of the later run's weights")
+    averaging.add_argument("--out", type=Path, required=True)
+    averaging.set_defaults(act=average)
     installing = commands.add_parser("install", help="let the recipe go on from parts, at Stage 1")
     installing.add_argument("--parts", type=Path, required=True)
     installing.set_defaults(act=install)

@@ -49,11 +49,13 @@ PACKED = {
     "sounds": 0.90,
     "instruments": 0.945,
 }
+READ_ONLY = ("readings",)  # phones without a sound
 MADE = ("scenes", "rendered", "splices")  # composed anew where a pack has arrived
 NUM_LINES = 60_000
 # Conversations drawn ahead: a GPU does not wait for a processor to draw them.
 TALKS_PER_CLIP = {
     "oracle": {
+        "readings": 1,
         "synthetic": 2,
         "sentences": 3,
         "digits": 4,
@@ -128,12 +130,12 @@ def workers() -> Pool:
 
 def here(data: Path, recordings: Path, run: Path, most: int | None) -> World:
     """The recipe's clips, read where they lie."""
-    jobs = _jobs([*PACKED, *MADE], data, recordings, run, most)
+    jobs = _jobs([*PACKED, *MADE, *READ_ONLY], data, recordings, run, most)
     processor = EurekaAudioProcessor.from_pretrained(run / "processor")
     names, clips = [name for name, _ in jobs], [clip for _, clip in jobs]
     enter(World(run, processor, _text(run), names, clips, []))
     with workers() as pool:
-        WORLD.waves.extend(pool.map(_read, [clip.path for clip in clips], chunksize=64))
+        WORLD.waves.extend(pool.map(_read, jobs, chunksize=64))
     say("read", len(clips))
     return WORLD
 
@@ -220,8 +222,9 @@ def _mono(path: str) -> tuple[NDArray[np.float32], int]:
     return samples.mean(axis=1), rate
 
 
-def _read(path: str) -> NDArray[np.int16]:
-    return _as_int16(_mono(path)[0])
+def _read(job: tuple[str, AudioClip]) -> NDArray[np.int16]:
+    name, clip = job
+    return np.empty(0, np.int16) if name in READ_ONLY else _as_int16(_mono(clip.path)[0])
 
 
 def _as_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -276,7 +279,9 @@ def _waveform(index: int) -> NDArray[np.float32]:
 
 def _targets(index: int) -> ClipTargets:
     torch.set_num_threads(1)
-    return clip_targets(WORLD.clips[index], len(WORLD.waves[index]))
+    clip = WORLD.clips[index]
+    num_samples = len(WORLD.waves[index]) or round(clip.duration_seconds * clock.SAMPLING_RATE)
+    return clip_targets(clip, num_samples)
 
 
 def _text(run: Path) -> list[str]:
@@ -303,6 +308,7 @@ class Talk:
     those after; and which of them are said when, counted from the first one after.
     """
 
+    task: str
     before: NDArray[np.int32]
     after: NDArray[np.int32]
     labels: NDArray[np.int32]
@@ -326,6 +332,7 @@ def draw_talk(job: tuple[str, int, int]) -> Talk | None:
         for token in said_tokens(chat.input_ids, chat.labels, clip, tokenizer)
     ]
     return Talk(
+        drawn[0],
         np.array(chat.input_ids[:place], np.int32),
         np.array(chat.input_ids[place + 1 :], np.int32),
         np.array(chat.labels[place + 1 :], np.int32),

@@ -9,7 +9,7 @@ from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
 from eureka_audio.audio import clock
-from eureka_audio.audio.features import log_mel_spectrogram, mel_filters
+from eureka_audio.audio.features import bins_of_other_pitch, log_mel_spectrogram, mel_filters
 from eureka_audio.errors import InvalidSamplesError
 
 CPU = torch.device("cpu")
@@ -107,3 +107,18 @@ def test_other_shapes_and_types_are_refused(bad: torch.Tensor) -> None:
 def test_unknown_number_of_bins_is_refused() -> None:
     with pytest.raises(ValueError, match="num_mel_bins"):
         log_mel_spectrogram(noise(160), num_mel_bins=64)
+
+
+def test_a_tone_is_found_where_it_comes_from_when_all_frequencies_are_multiplied() -> None:
+    time = torch.arange(16_000) / 16_000
+
+    def loudest(hz: float) -> int:
+        return int(log_mel_spectrogram(torch.sin(2 * torch.pi * hz * time), 80).mean(1).argmax())
+
+    places = bins_of_other_pitch(80, torch.tensor([1.0, 1.25, 0.8]))
+    assert torch.allclose(places[0], torch.arange(80.0), atol=1e-3)
+    assert (places >= 0).all()
+    assert (places <= 79).all()
+    for hz in (400.0, 900.0, 3000.0):
+        assert float(places[1][loudest(1.25 * hz)]) == pytest.approx(loudest(hz), abs=1.1)
+        assert float(places[2][loudest(0.8 * hz)]) == pytest.approx(loudest(hz), abs=1.1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from eureka_audio.data.synthesis import corpora
-from eureka_audio.data.synthesis.corpora import SentenceBook, spoken_words
+from eureka_audio.data.synthesis.corpora import ReadingBook, Sentence, SentenceBook, spoken_words
 from eureka_audio.data.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 from eureka_audio.errors import MissingDependencyError
 
@@ -96,15 +96,57 @@ def test_a_missing_bible_names_its_package(monkeypatch: pytest.MonkeyPatch) -> N
         list(corpora.bible_clauses())
 
 
+def write_wordnet(folder: "corpora.Path") -> None:
+    for part in ("noun", "verb", "adj", "adv"):
+        (folder / f"data.{part}").write_text("  1 This software is licensed | so to say\n"[:25])
+    (folder / "data.verb").write_text(
+        "  1 This software is licensed\n"
+        '001 30 v 03 run 0 dash 0 on_foot 0 000 | move fast; "don\'t run so fast"; "she ran home"\n'
+    )
+    (folder / "data.noun").write_text(
+        "001 05 n 02 pug 0 Mops 1 001 @ 002 n 0000 | (Europe) a small dog\n"
+    )
+
+
+@pytest.mark.usefixtures("small_texts")
+def test_readings_are_sentences_definitions_and_words(
+    tmp_path: "corpora.Path", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wordnet(tmp_path)
+    definitions, words = corpora.wordnet_definitions, corpora.wordnet_words
+    monkeypatch.setattr(corpora, "wordnet_definitions", lambda: definitions(tmp_path))
+    monkeypatch.setattr(corpora, "wordnet_words", lambda: words(tmp_path))
+
+    def drawn() -> list[Sentence]:
+        book = ReadingBook(1, SentenceBook(1, held_out={"move fast"}, num_reserved=20))
+        reserved = {sentence.words for sentence in book.book.reserved}
+        sentences = [book.next_sentence() for _ in range(1000)]
+        assert not reserved & {sentence.words for sentence in sentences}
+        return sentences
+
+    sentences = drawn()
+    by_source = {
+        source: {sentence.words for sentence in sentences if sentence.source == source}
+        for source in {sentence.source for sentence in sentences}
+    }
+    assert by_source["wordnet's definitions"] == {"a small dog"}
+    assert {word for words in by_source["wordnet's words"] for word in words.split()} == {
+        "pug",
+        "run",
+        "dash",
+    }
+    assert "grammar" in by_source
+    assert drawn() == sentences
+
+
 def test_texts_are_read_from_their_formats(tmp_path: "corpora.Path") -> None:
     import gzip
 
-    for part in ("noun", "verb", "adj", "adv"):
-        (tmp_path / f"data.{part}").write_text("")
-    (tmp_path / "data.verb").write_text(
-        '001 30 v 01 run 0 000 | move fast; "don\'t run so fast"; "she ran home"\n'
-    )
+    write_wordnet(tmp_path)
     assert list(corpora.wordnet_examples(tmp_path)) == ["don't run so fast", "she ran home"]
+    definitions = [" ".join(text.split()) for text in corpora.wordnet_definitions(tmp_path)]
+    assert [text for text in definitions if text] == ["a small dog", "move fast"]
+    assert corpora.wordnet_words(tmp_path) == ["pug", "run", "dash"]
     path = tmp_path / "devil.dict.dz"
     path.write_bytes(gzip.compress(b"YEAR, n.  A period of three\nhundred disappointments.\n\n"))
     assert "A period of three hundred disappointments" in list(corpora.devil_sentences(path))

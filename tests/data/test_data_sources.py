@@ -10,7 +10,7 @@ from eureka_audio.data.augment import AugmentConfig
 from eureka_audio.data.mixture import Sample
 from eureka_audio.data.sources import ClipSource, hear
 from eureka_audio.data.waveforms import WaveformBank
-from eureka_audio.errors import AudioError, AudioFormatError, AudioNotFoundError
+from eureka_audio.errors import AudioError, AudioFormatError, AudioNotFoundError, TrainingError
 from eureka_audio.records import AudioClip, AudioEvent
 
 LENGTHS = (8_000, 12_345, 16_000)
@@ -51,6 +51,15 @@ def test_a_bank_holds_every_waveform_to_16_bits(tmp_path: Path) -> None:
         assert bank[index].dtype == np.float32
         assert bank[index].shape == truth.shape
         assert np.abs(bank[index] - truth).max() <= 1.0 / 32767
+
+
+def test_a_source_without_a_bank_is_read_but_not_heard(tmp_path: Path) -> None:
+    heard = source("words", tmp_path)
+    read = ClipSource("words", heard.clips, None)
+    assert read.durations_seconds.tolist() == heard.durations_seconds.tolist()
+    assert np.array_equal(heard.waveform(1), heard.bank[1])  # type: ignore[index]
+    with pytest.raises(TrainingError, match="'words'"):
+        read.waveform(1)
 
 
 def test_a_bank_is_decoded_once_and_keyed_by_its_clips(tmp_path: Path) -> None:

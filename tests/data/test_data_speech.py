@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis import engines, speech
+from eureka_audio.data.synthesis import engines, readings, speech
 from eureka_audio.data.synthesis.corpora import DigitBook, Sentence
 from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
 from eureka_audio.data.synthesis.grammar import DIGITS
@@ -135,6 +135,41 @@ def test_digits_are_a_corpus_of_their_own_whose_questions_are_about_digits(
         DigitBook(0).next_sentence() for _ in range(3)
     ]
     assert len({DigitBook(seed).next_sentence().words for seed in range(40)}) > 5
+
+
+def test_a_reading_is_what_a_voice_says_without_its_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    phones = (Phone("s", 0.2, 0.3), Phone("iy", 0.3, 0.5))
+    waveform = np.concatenate([np.zeros(3200, np.float32), tone(0.3), np.zeros(8000, np.float32)])
+
+    def say(requests: list[tuple[str, Delivery]]) -> list[Spoken | None]:
+        assert {delivery.engine for _, delivery in requests} == {"espeak-ng"}
+        return [None, Spoken(np.zeros(16_000, np.float32), ()), *[Spoken(waveform, phones)] * 3]
+
+    monkeypatch.setattr(readings, "require_engines", lambda engines: None)
+    monkeypatch.setattr(readings, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(readings, "speak", say)
+    clips = list(readings.read(TinyBook("see"), 0, 5))
+    assert [clip.id for clip in clips] == [f"reading-train-{index:06d}" for index in (2, 3, 4)]
+    for clip in clips:
+        assert clip.transcript == "see"
+        assert clip.phones is not None
+        first, last = clip.phones
+        before = first.start_seconds
+        assert 0.05 <= before <= 0.51
+        assert 0.05 <= clip.duration_seconds - last.end_seconds <= 0.51
+        assert last.end_seconds - first.start_seconds == pytest.approx(0.3, abs=2e-3)
+    assert len({clip.duration_seconds for clip in clips}) == 3
+    assert list(readings.read(TinyBook("see"), 0, 5)) == clips
+
+
+@needs_engines
+def test_readings_are_read_by_espeak() -> None:
+    clips = list(readings.read(TinyBook("we call it bear"), 3, 4, num_workers=2))
+    assert len(clips) == 4
+    assert {clip.transcript for clip in clips} == {"we call it bear"}
+    for clip in clips:
+        assert clip.phones is not None
+        assert "b" in {phone.label for phone in clip.phones}
 
 
 class Here:

@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> worlds.World:
         for clip in space.recipe.sources[known].read(space.data, space.recordings):
             sources.append(name)
             clips.append(clip)
-            waves.append(worlds._read(clip.path))
+            waves.append(worlds._read((name, clip)))
     made = worlds.World(space.run, space.processor, space.lines, sources, clips, waves)
     worlds.WORLD = made
     return made
@@ -67,10 +67,14 @@ def trained(
     life = by_the_clock.Life(world, clips, trial(folder))
     for stage in by_the_clock.SHARES:
         before = {name: value.clone() for name, value in life.wrapped.state_dict().items()}
-        talks = worlds.Talks(world, stage, np.random.default_rng(0), CPU, None)
+        talks = {
+            about: worlds.Talks(world, about, np.random.default_rng(0), CPU, None)
+            for about in ("oracle", "sft")
+        }
         life.run(stage, 60.0, talks)
         after = life.wrapped.state_dict()
         moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+        assert ("oracle.weight" in moved) == (stage in ("oracle", "sft"))  # which read
         parts = {name.split(".")[1] for name in moved if name.startswith("model.")}
         assert (
             parts
@@ -91,6 +95,8 @@ def trained(
                 "sft": {"encoder", "decoder", "adapter"},
             }[stage]
         )
+    assert clips.confusions is not None  # those of the encoder
+    assert (clips.confusions.diagonal() == 0).all()
     return folder
 
 
@@ -106,6 +112,23 @@ def test_parts_are_read_as_they_were_written(
         first, second = (load_file(each / f"{name}.safetensors") for each in (trained, tmp_path))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_an_average_lies_between_the_parts_of_two_runs(trained: Path, tmp_path: Path) -> None:
+    earlier, out = tmp_path / "earlier", tmp_path / "out"
+    earlier.mkdir()
+    for path in trained.iterdir():
+        save_file({name: 0 * each for name, each in load_file(path).items()}, earlier / path.name)
+    args = argparse.Namespace(parts=trained, earlier=earlier, out=out, share=0.25)
+    by_the_clock.average(args)
+    for path in trained.iterdir():
+        later, mixed = load_file(path), load_file(out / path.name)
+        assert later.keys() == mixed.keys()
+        for name, each in later.items():
+            torch.testing.assert_close(mixed[name].float(), 0.25 * each.float(), rtol=0.01, atol=0)
+    save_file({"other": torch.zeros(1)}, earlier / "decoder.safetensors")
+    with pytest.raises(TrainingError, match="expected the tensors"):
+        by_the_clock.average(args)
 
 
 def test_prepared_clips_are_taken_as_they_were_left(

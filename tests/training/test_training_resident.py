@@ -9,9 +9,10 @@ from eureka_audio.audio.features import log_mel_spectrogram
 from eureka_audio.data.augment import UNMOVED, Timeline
 from eureka_audio.data.sources import HeardSample
 from eureka_audio.data.synthesis.phones import PHONES
+from eureka_audio.errors import TrainingError
 from eureka_audio.processor import pad_features
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
-from eureka_audio.training.heads import SILENCE, UNKNOWN_FRAME, head_targets
+from eureka_audio.training.heads import NUM_EVENT_TAGS, SILENCE, UNKNOWN_FRAME, head_targets
 from eureka_audio.training.oracle import SYMBOLS, token_symbols
 from eureka_audio.training.resident import Ragged, ResidentClips, clip_targets
 
@@ -134,7 +135,7 @@ def test_spoiling_changes_the_sound_and_nothing_else(resident: ResidentClips) ->
     ids = torch.tensor([0, 1, 2])
     plain, plain_targets = resident.batch(ids, spoil=False)
     torch.manual_seed(1)
-    spoilt, spoilt_targets = resident.batch(ids, spoil=True)
+    spoilt, spoilt_targets = resident.batch(ids, spoil=True, same_voice=torch.tensor([True] * 3))
     assert not torch.equal(plain["input_features"], spoilt["input_features"])
     assert spoilt["input_features"].isfinite().all()
     assert torch.equal(plain["feature_lengths"], spoilt["feature_lengths"])
@@ -142,6 +143,72 @@ def test_spoiling_changes_the_sound_and_nothing_else(resident: ResidentClips) ->
         assert torch.equal(value, spoilt_targets[name])
     for row, length in enumerate(spoilt["feature_lengths"].tolist()):
         assert (spoilt["input_features"][row, :, length:] == 0).all()
+
+
+def test_of_a_speaker_who_became_another_nothing_is_claimed(resident: ResidentClips) -> None:
+    ids = torch.tensor([0] * 60 + [1] * 60)
+    _, plain = resident.batch(ids, spoil=False)
+    torch.manual_seed(0)
+    _, spoilt = resident.batch(ids, spoil=True)
+    known = spoilt["tag_known"][:60, NUM_EVENT_TAGS:].all(dim=1)
+    assert 15 < int(known.sum()) < 55  # a quarter to a half become others
+    assert not spoilt["tag_known"][:60, NUM_EVENT_TAGS:][~known].any()
+    assert torch.equal(spoilt["tag_known"][60:], plain["tag_known"][60:])  # nobody speaks
+    assert torch.equal(
+        spoilt["tag_known"][:, :NUM_EVENT_TAGS], plain["tag_known"][:, :NUM_EVENT_TAGS]
+    )
+
+
+def test_a_narrow_band_leaves_the_lower_bins(resident: ResidentClips) -> None:
+    torch.manual_seed(0)
+    inputs, _ = resident.batch(torch.tensor([0] * 200), spoil=True)
+    contrast = inputs["input_features"][:, :50].mean((1, 2)) - inputs["input_features"][:, -1].mean(
+        1
+    )
+    assert 20 < int((contrast > 0.6).sum()) < 60  # a fifth
+
+
+def test_a_clip_without_sound_is_read_but_not_heard(waves: list[np.ndarray]) -> None:
+    targets = [clip_targets(clip, len(wave)) for clip, wave in zip(CLIPS, waves, strict=True)]
+    silent = [np.empty(0, np.int16), *waves[1:]]
+    clips = ResidentClips(["a", "b", "a", "a", "b"], silent, targets, 80, CPU)
+    ids = torch.tensor([0, 3])
+    heard = ResidentClips(["a", "b", "a", "a", "b"], waves, targets, 80, CPU)
+    num_tokens = clips.num_own_tokens(ids)
+    assert torch.equal(num_tokens, heard.num_tokens(heard.log_mels.lengths[ids]))
+    assert torch.equal(clips.symbols(ids, num_tokens, 0.0), heard.symbols(ids, num_tokens, 0.0))
+    assert torch.equal(
+        clips.batch(torch.tensor([3, 1]), spoil=False)[0]["input_features"],
+        heard.batch(torch.tensor([3, 1]), spoil=False)[0]["input_features"],
+    )
+    with pytest.raises(TrainingError, match="only read"):
+        clips.batch(ids, spoil=False)
+
+
+def test_the_oracle_mistakes_phones_as_an_ear_does(resident: ResidentClips) -> None:
+    ids = torch.tensor([0] * 300)
+    num_tokens = resident.num_own_tokens(ids)
+    index = {phone: i for i, phone in enumerate(PHONES)}
+
+    def heard() -> set[int]:
+        symbols = resident.symbols(ids, num_tokens, 1.0)[:, : len(PHONES)]
+        return set(symbols.sum(0).nonzero().flatten().tolist())
+
+    torch.manual_seed(0)
+    assert len(heard()) > 20
+    confusions = torch.zeros(len(PHONES), len(PHONES))
+    confusions[index["s"], index["z"]] = 3.0
+    confusions[index["iy"], index["ih"]] = 1.0
+    confusions[index["iy"], index["ey"]] = 9.0
+    resident.confusions = confusions
+    try:
+        assert heard() == {index[phone] for phone in ("s", "z", "iy", "ih", "ey")}
+        taken = resident._taken_for(
+            torch.full((1, 10_000), index["iy"]), torch.linspace(0, 0.99999, 10_000)[None]
+        )
+    finally:
+        resident.confusions = None
+    assert float((taken == index["ey"]).float().mean()) == pytest.approx(0.9, abs=0.01)
 
 
 def test_a_plan_draws_from_each_source_what_is_short_enough(resident: ResidentClips) -> None:

@@ -121,6 +121,23 @@ def mel_filters(num_mel_bins: int, device: torch.device) -> Tensor:
         return (torch.minimum(rising, falling).clamp(min=0) * equal_area).float().to(device)
 
 
+def bins_of_other_pitch(num_mel_bins: int, factors: Tensor) -> Tensor:
+    """Where among the mel bins the sound of each bin comes from if all frequencies are multiplied.
+
+    Args:
+        num_mel_bins: of the spectrogram.
+        factors: on frequency, `(A,)`.
+
+    Returns:
+        Places between bins, `(A, M)` float32 in [0, M - 1]; past either end, the end.
+    """
+    nyquist_hz = torch.tensor(clock.SAMPLING_RATE / 2, dtype=torch.float64, device=factors.device)
+    mel_per_bin = _hz_to_mel(nyquist_hz) / (num_mel_bins + 1)
+    centres = _mel_to_hz(torch.arange(1, num_mel_bins + 1, device=factors.device) * mel_per_bin)
+    places = _hz_to_mel(centres / factors[:, None]) / mel_per_bin - 1
+    return places.clamp(0, num_mel_bins - 1).float()
+
+
 def _hz_to_mel(hz: Tensor) -> Tensor:
     above = _LOGARITHMIC_FROM_MEL + (hz / _LOGARITHMIC_FROM_HZ).clamp(min=1).log() / _LOG_STEP
     return torch.where(hz < _LOGARITHMIC_FROM_HZ, hz / _LINEAR_HZ_PER_MEL, above)

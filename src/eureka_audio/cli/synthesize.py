@@ -1,11 +1,14 @@
-"""``eureka-audio synthesize``: synthetic speech and digits, rendered sounds, or composed scenes."""
+"""``eureka-audio synthesize``: speech, digits, readings, sounds, or composed scenes."""
 
 import argparse
 from collections import Counter
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from eureka_audio.records import AudioClip, Split
+
+if TYPE_CHECKING:
+    from eureka_audio.data.synthesis.corpora import SentenceBook
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,15 +20,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "sounds and speech. The same seed makes the same clips.",
     )
     kinds = parser.add_subparsers(
-        dest="kind", required=True, metavar="{speech,digits,sounds,scenes}"
+        dest="kind", required=True, metavar="{speech,digits,readings,sounds,scenes}"
     )
     speech = kinds.add_parser(
         "speech", help="sentences of free texts, said by many synthetic voices"
     )
     digits = kinds.add_parser("digits", help="single digits, said by the same voices")
+    readings = kinds.add_parser(
+        "readings", help="sentences as phones and their times, without sound, for the oracle"
+    )
     sounds = kinds.add_parser("sounds", help="single sounds and pieces of music, rendered by code")
     scenes = kinds.add_parser("scenes", help="several sounds and voices, with events and captions")
-    for kind in (speech, digits, sounds, scenes):
+    for kind in (speech, digits, readings, sounds, scenes):
         kind.add_argument(
             "--out", type=Path, required=True, help="folder for the clips and their manifest"
         )
@@ -37,15 +43,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         kind.add_argument(
             "--split", choices=get_args(Split), default="train", help="(default: train)"
         )
-    for kind in (speech, scenes):
+    for kind in (speech, readings, scenes):
         kind.add_argument("--recordings", type=Path, help="pack of recorded datasets to draw on")
-    speech.add_argument(
-        "--num-reserved",
-        type=int,
-        default=600,
-        help="clips of dev and test together (default: 600)",
-    )
-    for kind in (speech, digits):
+    for kind in (speech, readings):
+        kind.add_argument(
+            "--num-reserved",
+            type=int,
+            default=600,
+            help="clips of dev and test of the speech together (default: 600)",
+        )
+    for kind in (speech, digits, readings):
         kind.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     scenes.add_argument("--speech", type=Path, help="folder that 'synthesize speech' has filled")
     parser.set_defaults(run=run)
@@ -59,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         return _speech(args)
     if args.kind == "digits":
         return _digits(args)
+    if args.kind == "readings":
+        return _readings(args)
     if args.kind == "sounds":
         made = (render_sound(args.seed, index, args.split) for index in range(args.num))
         print(f"kept {write_clips(args.out, made)} of {args.num} sounds in {args.out}")
@@ -67,20 +76,39 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _speech(args: argparse.Namespace) -> int:
+    from eureka_audio.data.synthesis.speech import synthesize_speech
+
+    book = _sentence_book(args)
+    for reason, count in sorted(book.dropped.items()):
+        print(f"dropped {count} sentences: {reason}")
+    fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers)
+    return _report(fates, args.num + args.num_reserved)
+
+
+def _readings(args: argparse.Namespace) -> int:
+    from eureka_audio.data.synthesis.corpora import ReadingBook
+    from eureka_audio.data.synthesis.readings import read
+    from eureka_audio.manifest import write_manifest
+
+    book = ReadingBook(args.seed, _sentence_book(args))
+    clips = list(read(book, args.seed, args.num, args.workers))
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_manifest(args.out / "manifest.jsonl", clips)
+    print(f"kept {len(clips)} of {args.num} readings in {args.out}")
+    return 0
+
+
+def _sentence_book(args: argparse.Namespace) -> "SentenceBook":
+    """Of the corpus of this seed: what it reserves for dev and test is the same in every call."""
     from eureka_audio.data.recordings import recordings
     from eureka_audio.data.synthesis.corpora import SentenceBook
-    from eureka_audio.data.synthesis.speech import synthesize_speech
 
     prompts: dict[Split, set[str]] = {"train": set(), "dev": set(), "test": set()}
     for clip in recordings(args.recordings) if args.recordings else []:
         if clip.transcript and clip.source.startswith("speechocean762"):
             prompts[clip.split].add(clip.transcript)
     held_out = prompts["dev"] | prompts["test"]
-    book = SentenceBook(args.seed, prompts["train"], held_out, args.num_reserved)
-    for reason, count in sorted(book.dropped.items()):
-        print(f"dropped {count} sentences: {reason}")
-    fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers)
-    return _report(fates, args.num + args.num_reserved)
+    return SentenceBook(args.seed, prompts["train"], held_out, args.num_reserved)
 
 
 def _digits(args: argparse.Namespace) -> int:

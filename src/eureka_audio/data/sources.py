@@ -19,21 +19,41 @@ from eureka_audio.data.augment import (
 from eureka_audio.data.mixture import Sample
 from eureka_audio.data.noise import some_noise
 from eureka_audio.data.waveforms import WaveformBank
+from eureka_audio.errors import TrainingError
 from eureka_audio.records import AudioClip
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Clips and their waveforms, index by index."""
+    """Clips and their waveforms, index by index.
+
+    Attributes:
+        name: of the source.
+        clips: their records.
+        bank: their waveforms; `None` where nobody listens, and the records alone are read.
+    """
 
     name: str
     clips: tuple[AudioClip, ...]
-    bank: WaveformBank
+    bank: WaveformBank | None
 
     @classmethod
     def open(cls, name: str, clips: Sequence[AudioClip], cache: Path) -> "ClipSource":
         """Decode the clips into a bank under `cache`, or find them there."""
         return cls(name, tuple(clips), WaveformBank.open(clips, cache))
+
+    def waveform(self, index: int) -> NDArray[np.float32]:
+        """Waveform `(S,)` of one clip."""
+        if self.bank is None:
+            raise TrainingError(f"source {self.name!r}: its clips are read, and cannot be heard")
+        return self.bank[index]
+
+    @cached_property
+    def durations_seconds(self) -> NDArray[np.float64]:
+        """Duration of each clip: as decoded, or as its record says."""
+        if self.bank is None:
+            return np.array([clip.duration_seconds for clip in self.clips])
+        return self.bank.durations_seconds
 
     @cached_property
     def is_pure_sound(self) -> bool:
@@ -67,7 +87,7 @@ def hear(
     not returned: nothing is claimed about it.
     """
     source = sources[sample.source]
-    clip, waveform = source.clips[sample.index], source.bank[sample.index]
+    clip, waveform = source.clips[sample.index], source.waveform(sample.index)
     if augment is None:
         return HeardSample(waveform, [clip], UNMOVED)
     clips = [clip]
@@ -76,7 +96,7 @@ def hear(
         other = sound_sources[int(rng.integers(len(sound_sources)))]
         index = int(rng.integers(len(other.clips)))
         snr_db = float(rng.uniform(-6.0, 6.0))
-        waveform = mix_at_snr(waveform, _fit(other.bank[index], len(waveform), rng), snr_db)
+        waveform = mix_at_snr(waveform, _fit(other.waveform(index), len(waveform), rng), snr_db)
         clips.append(other.clips[index])
 
     def noise(noise_rng: np.random.Generator, num_samples: int) -> NDArray[np.float32]:
@@ -85,7 +105,7 @@ def hear(
         if speech and sound_sources and with_sound:
             chosen = sound_sources[int(noise_rng.integers(len(sound_sources)))]
             picked = int(noise_rng.integers(len(chosen.clips)))
-            return _fit(chosen.bank[picked], num_samples, noise_rng)
+            return _fit(chosen.waveform(picked), num_samples, noise_rng)
         return some_noise(noise_rng, num_samples)
 
     augmented = augment_waveform(waveform, augment, rng, noise)

@@ -103,10 +103,7 @@ def _splice(recipe: Recipe, run: Path, data: Path, recordings: Path) -> None:
             continue
         source = open_sources(recipe, {splices.of}, data, recordings, run)[splices.of]
         words = SpokenWords(dict(enumerate(source.clips)))
-        made = (
-            splice(recipe.seed, index, words, source.bank.__getitem__)
-            for index in range(splices.num)
-        )
+        made = (splice(recipe.seed, index, words, source.waveform) for index in range(splices.num))
         write_clips(folder, made)
 
 
@@ -133,7 +130,7 @@ def plan_mixture(
 ) -> MixturePlan:
     """The plan of a stage's `MixtureConfig` over opened sources."""
     weights = mixture.pop("weights")
-    durations = {name: source.bank.durations_seconds for name, source in sources.items()}
+    durations = {name: source.durations_seconds for name, source in sources.items()}
     plan = MixturePlan(durations, weights, seed=seed, **mixture)  # type: ignore[arg-type]
     if plan.num_too_long:
         logger.warning("%d clips are longer than max_clip_seconds: left out", plan.num_too_long)

@@ -170,7 +170,7 @@ class OracleCollator:
             conversation = self.draws.conversation(sample.source, clip, None, rng)
             if conversation is None:
                 continue
-            num_samples = round(source.bank.durations_seconds[sample.index] * clock.SAMPLING_RATE)
+            num_samples = round(source.durations_seconds[sample.index] * clock.SAMPLING_RATE)
             num_tokens = clock.num_audio_tokens(clock.num_mel_frames(num_samples))
             chat = encode_chat(conversation, tokenizer, [[num_tokens]], add_generation_prompt=False)
             encoded.append(EncodedConversation(tuple(chat.input_ids), tuple(chat.labels), (), 0.0))

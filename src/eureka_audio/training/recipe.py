@@ -227,9 +227,9 @@ def read_clips(
 
 
 def open_sources(
-    recipe: Recipe, names: set[str], data: Path, recordings: Path, run: Path
+    recipe: Recipe, names: set[str], data: Path, recordings: Path, run: Path, heard: bool = True
 ) -> dict[str, ClipSource]:
-    """The named sources, decoded into the run's cache.
+    """The named sources, decoded into the run's cache if they are to be heard.
 
     Raises:
         ConfigError: a name is not among the recipe's sources.
@@ -237,7 +237,7 @@ def open_sources(
     unknown = names - recipe.sources.keys() - recipe.splices.keys()
     if unknown:
         raise ConfigError(f"a stage draws from sources the recipe does not have: {sorted(unknown)}")
-    return {
-        name: ClipSource.open(name, read_clips(recipe, name, data, recordings, run), run / "cache")
-        for name in sorted(names)
-    }
+    clips = {name: read_clips(recipe, name, data, recordings, run) for name in sorted(names)}
+    if not heard:
+        return {name: ClipSource(name, tuple(each), None) for name, each in clips.items()}
+    return {name: ClipSource.open(name, each, run / "cache") for name, each in clips.items()}

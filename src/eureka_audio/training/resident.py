@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eureka_audio.audio import clock
-from eureka_audio.audio.features import DYNAMIC_RANGE, log_mel_power
+from eureka_audio.audio.features import DYNAMIC_RANGE, bins_of_other_pitch, log_mel_power
 from eureka_audio.data.augment import UNMOVED
 from eureka_audio.data.mixture import MixturePlan
 from eureka_audio.data.synthesis.phones import PHONES
+from eureka_audio.errors import TrainingError
 from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.records import AudioClip
 from eureka_audio.training.heads import (
+    NUM_EVENT_TAGS,
     SILENCE,
     UNKNOWN_FRAME,
     encode_characters,
@@ -38,6 +40,12 @@ FULL_SCALE = 32767.0
 FRAME_MULTIPLE = 32  # mel frames: few shapes
 LONGEST = 2990  # mel frames that a stretched clip may have
 SAME_SPEED = (1.0, 1.0)
+TRACTS = (0.93, 1.08)  # factors on formants and pitch that leave a voice what it is
+OTHER_TRACTS = (0.8, 1.25)  # and those that make it somebody else's
+OTHER_SHARE = 0.5  # of the voices that need not stay what they are
+NARROW_SHARE = 0.2
+NARROW_FROM = 0.7  # of the mel bins, the least that a narrow band leaves: about 3.3 kHz
+NOTHING = -10.0  # log10 of power
 LN10 = 2.302585
 
 Integers = NDArray[np.int64]
@@ -138,11 +146,17 @@ class ResidentClips:
 
     Args:
         sources: the source of each clip.
-        waves: 16-bit samples of each clip.
+        waves: 16-bit samples of each clip; none of one that is only read (`symbols`).
         targets: `clip_targets` of each clip.
         num_mel_bins: of the encoder.
         device: where everything lies.
+
+    Attributes:
+        confusions: `(phones, phones)`, how often an ear takes each phone for another, in any unit;
+            `None` for all alike.
     """
+
+    confusions: Tensor | None = None
 
     def __init__(
         self,
@@ -154,7 +168,8 @@ class ResidentClips:
     ) -> None:
         self.device = device
         names = np.array(sources)
-        self.seconds = np.array([len(wave) for wave in waves]) / clock.SAMPLING_RATE
+        num_frames = np.array([len(known.phones) for known in targets])
+        self.seconds = num_frames / clock.ENCODER_FRAMES_PER_SECOND
         self.ids_of = {name: np.flatnonzero(names == name) for name in sorted(set(sources))}
         self.log_mels = Ragged(
             (self._log_mel(wave, num_mel_bins) for wave in waves),
@@ -173,13 +188,14 @@ class ResidentClips:
 
         self.phones, self.letters, self.segments = map(ragged, ("phones", "letters", "segments"))
         self.segments.values = self.segments.values.cumsum(0) - 1
-        self.num_segments = int(self.segments.values[-1]) + 1
         self.num_letters = torch.tensor([known.num_letters for known in targets], device=device)
         self.tags, self.tags_known, self.spans = map(stacked, ("tags", "tags_known", "spans"))
         self.all_known = torch.tensor([known.all_known for known in targets], device=device)
 
     def _log_mel(self, wave: NDArray[np.int16], num_mel_bins: int) -> Tensor:
         """Log-mel power `(F, M)` in half precision."""
+        if not len(wave):
+            return torch.empty(0, num_mel_bins, dtype=torch.half)
         samples = torch.from_numpy(wave).to(self.device).float() / FULL_SCALE
         return log_mel_power(samples, num_mel_bins).T.half()
 
@@ -212,28 +228,48 @@ class ResidentClips:
         """Audio tokens `(A,)` of log-mels `(A,)`."""
         return cast(Tensor, clock.num_audio_tokens(cast(int, feature_lengths)))
 
+    def num_own_tokens(self, ids: Tensor) -> Tensor:
+        """Audio tokens `(A,)` of clips at their own speed."""
+        frames = cast(int, self.phones.lengths[ids])
+        return cast(Tensor, clock.ceil_div(frames, clock.ENCODER_FRAMES_PER_AUDIO_TOKEN))
+
     def batch(
-        self, ids: Tensor, *, spoil: bool, speeds: tuple[float, float] = SAME_SPEED
+        self,
+        ids: Tensor,
+        *,
+        spoil: bool,
+        speeds: tuple[float, float] = SAME_SPEED,
+        same_voice: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Clips `(A,)` as a model hears them, and what its heads are to learn.
 
         Args:
             ids: which clips.
-            spoil: with another vocal tract, noise, level and masks.
+            spoil: with another vocal tract, noise, level, a narrow band and masks.
             speeds: the range that each clip's speed is drawn from; the pitch stays.
+            same_voice: `(A,)`, which must not become somebody else's: the heads are not taught what
+                is known of a speaker who did. `None` for those whose words are unknown.
 
         Returns:
             `input_features` `(A, M, F)` with `feature_lengths` `(A,)`, and the targets of
             `heads.head_targets`.
+
+        Raises:
+            TrainingError: a clip has no sound.
         """
+        if not bool(self.log_mels.lengths[ids].all()):
+            raise TrainingError("expected clips that can be heard, got one that is only read")
         speed = torch.empty(len(ids), device=self.device).uniform_(*speeds)
         lengths = (self.log_mels.lengths[ids] / speed).round().long().clamp(min=4, max=LONGEST)
         width = clock.ceil_div(int(lengths.max()), FRAME_MULTIPLE) * FRAME_MULTIPLE
         frames_F = torch.arange(width, device=self.device)
         valid_AF = frames_F < lengths[:, None]
         mel_AFM = self._stretched(ids, frames_F * speed[:, None], speeds == SAME_SPEED)
+        tract = torch.ones_like(speed)
         if spoil:
-            mel_AFM = _spoilt(mel_AFM, valid_AF)
+            may_change = self.num_letters[ids] > 0
+            tract = _tracts(may_change if same_voice is None else may_change & ~same_voice)
+            mel_AFM = _spoilt(mel_AFM, valid_AF, tract)
         mel_AFM = mel_AFM.masked_fill(~valid_AF[..., None], -torch.inf)
         loudest = mel_AFM.amax(dim=(1, 2), keepdim=True)
         mel_AFM = (torch.maximum(mel_AFM, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
@@ -244,7 +280,10 @@ class ResidentClips:
             "input_features": mel_AFM.transpose(1, 2).contiguous(),
             "feature_lengths": lengths,
         }
-        return inputs, self._targets(ids, encoder_frame_lengths(lengths), speed)
+        targets = self._targets(ids, encoder_frame_lengths(lengths), speed)
+        is_other = (tract < TRACTS[0]) | (tract > TRACTS[1])
+        targets["tag_known"][is_other, NUM_EVENT_TAGS:] = False
+        return inputs, targets
 
     def _stretched(self, ids: Tensor, at_AF: Tensor, at_whole_frames: bool) -> Tensor:
         """Log-mels `(A, F, M)` at places between the frames of clips."""
@@ -310,14 +349,26 @@ class ResidentClips:
         self, ids: Tensor, at_AL: Tensor, classes_AL: Tensor, max_phone_error: float
     ) -> Tensor:
         """Whole phones become others, and half as many go unheard."""
-        rate_A1 = torch.rand(len(ids), 1, device=self.device) * max_phone_error
         segment_AL = self.segments.take(ids, at_AL)
-        dice_AL = torch.rand(self.num_segments, device=self.device)[segment_AL]
-        others = torch.randint(1, len(PHONES) + 1, (self.num_segments,), device=self.device)
-        spoken_AL = classes_AL > 0
+        of_clip_AL = segment_AL - segment_AL[:, :1]
+
+        def drawn() -> Tensor:
+            return torch.rand(segment_AL.shape, device=self.device).gather(1, of_clip_AL)
+
+        rate_A1 = torch.rand(len(ids), 1, device=self.device) * max_phone_error
+        dice_AL, spoken_AL = drawn(), classes_AL > 0
         lost_AL = spoken_AL & (dice_AL >= rate_A1) & (dice_AL < 1.5 * rate_A1)
-        changed_AL = torch.where(spoken_AL & (dice_AL < rate_A1), others[segment_AL], classes_AL)
+        others_AL = self._taken_for(classes_AL.clamp(min=1) - 1, drawn()) + 1
+        changed_AL = torch.where(spoken_AL & (dice_AL < rate_A1), others_AL, classes_AL)
         return changed_AL.masked_fill(lost_AL, SILENCE)
+
+    def _taken_for(self, phones_AL: Tensor, dice_AL: Tensor) -> Tensor:
+        """Another phone for each, as its dice in [0, 1) fall."""
+        if self.confusions is None:
+            return (dice_AL * len(PHONES)).long()
+        shares_PP = self.confusions / self.confusions.sum(1, keepdim=True)
+        passed_ALP = shares_PP.cumsum(1)[phones_AL] <= dice_AL[..., None]
+        return passed_ALP.sum(-1).clamp(max=len(PHONES) - 1)
 
 
 def _middles(frames_L: Tensor, speed_A: Tensor) -> Tensor:
@@ -325,8 +376,19 @@ def _middles(frames_L: Tensor, speed_A: Tensor) -> Tensor:
     return ((frames_L + 0.5) * speed_A[:, None]).floor().long()
 
 
-def _spoilt(mel_AFM: Tensor, valid_AF: Tensor) -> Tensor:
-    """Another vocal tract, a noise below the sound in a third of the clips, microphone and level.
+def _tracts(may_change: Tensor) -> Tensor:
+    """Factors `(A,)` on formants and pitch; half of the voices that may become somebody else's."""
+
+    def drawn(low: float, high: float) -> Tensor:
+        return torch.empty(len(may_change), device=may_change.device).uniform_(low, high)
+
+    changes = may_change & (drawn(0, 1) < OTHER_SHARE)
+    return torch.where(changes, drawn(*OTHER_TRACTS), drawn(*TRACTS))
+
+
+def _spoilt(mel_AFM: Tensor, valid_AF: Tensor, tract_A: Tensor) -> Tensor:
+    """Another vocal tract, a narrow band in a fifth of the clips, a noise below the sound in a
+    third, microphone and level.
 
     Works on log10 of power, where noise adds as powers do.
     """
@@ -335,11 +397,13 @@ def _spoilt(mel_AFM: Tensor, valid_AF: Tensor) -> Tensor:
     def drawn(low: float, high: float) -> Tensor:
         return torch.empty(count, 1, 1, device=device).uniform_(low, high)
 
-    at_AM = torch.arange(bins, device=device) * drawn(0.94, 1.07)[:, 0]
-    low_AM = at_AM.clamp(max=bins - 1.001).floor().long()
+    at_AM = bins_of_other_pitch(bins, tract_A).clamp(max=bins - 1.001)
+    low_AM = at_AM.floor().long()
     index = low_AM[:, None, :].expand(-1, num_frames, -1)
-    share = (at_AM.clamp(max=bins - 1.001) - low_AM)[:, None, :]
+    share = (at_AM - low_AM)[:, None, :]
     mel_AFM = mel_AFM.gather(2, index).lerp(mel_AFM.gather(2, index + 1), share)
+    highest = torch.where(drawn(0, 1) < NARROW_SHARE, drawn(NARROW_FROM, 1.0) * bins, bins)
+    mel_AFM = mel_AFM.masked_fill(torch.arange(bins, device=device) > highest, NOTHING)
     audible = (mel_AFM.clamp(min=-6) * valid_AF[..., None]).sum((1, 2), keepdim=True)
     mean_A11 = audible / valid_AF.sum(1)[:, None, None] / bins
     level = mean_A11 + 0.8 - drawn(0.5, 3.5)

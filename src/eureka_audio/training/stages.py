@@ -81,9 +81,9 @@ class Workspace:
     data: Path
     recordings: Path
 
-    def sources(self, names: set[str]) -> dict[str, ClipSource]:
-        """Sources of the recipe, decoded."""
-        return open_sources(self.recipe, names, self.data, self.recordings, self.run)
+    def sources(self, names: set[str], heard: bool = True) -> dict[str, ClipSource]:
+        """Sources of the recipe, decoded if they are to be heard."""
+        return open_sources(self.recipe, names, self.data, self.recordings, self.run, heard)
 
     @cached_property
     def processor(self) -> EurekaAudioProcessor:
@@ -233,7 +233,7 @@ def run_oracle_stage(space: Workspace, name: str) -> None:
         else:
             load_part(newest(space.run / "decoder"), "language_model.", model.language_model)
             model.match_loudness()
-    sources = space.sources(set(stage.mixture.weights))
+    sources = space.sources(set(stage.mixture.weights), heard=False)
     plan = plan_mixture(stage_seed(space.recipe, name), sources, stage.mixture.model_dump())
     collate = OracleCollator(
         sources,

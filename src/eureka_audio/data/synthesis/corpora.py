@@ -6,10 +6,12 @@ abbreviations, other alphabets) is left out, so the transcript is what is heard.
 
 The texts are read from where Debian installs them:
 
-    WordNet's example sentences   package ``wordnet-base``      WordNet 3.0 licence (free use,
-    notice kept) King James Bible              package ``bible-kjv-text``    copyright expired
-    (Crown patent inside the UK) The Devil's Dictionary        package ``dict-devil``        public
-    domain
+    WordNet                  ``wordnet-base``     WordNet 3.0 licence (free use, notice kept)
+    King James Bible         ``bible-kjv-text``   copyright expired (Crown patent inside the UK)
+    The Devil's Dictionary   ``dict-devil``       public domain
+
+Of WordNet, voices are given the example sentences; definitions and words only to be read without a
+sound (`readings.py`).
 
 Unstated: the paper names no synthetic corpus; this one exists because free recorded speech is
 scarce.
@@ -76,13 +78,31 @@ def spoken_words(text: str) -> str | None:
 
 def wordnet_examples(folder: Path = WORDNET) -> Iterator[str]:
     """The quoted examples of WordNet's glosses, as written."""
+    for _, gloss in _wordnet(folder):
+        yield from re.findall(r'"([^";]+)"', gloss)
+
+
+def wordnet_definitions(folder: Path = WORDNET) -> Iterator[str]:
+    """The definitions of WordNet's glosses: what stands before the examples, without asides."""
+    for _, gloss in _wordnet(folder):
+        yield from re.sub(r"\([^)]*\)", " ", gloss.partition('"')[0]).split(";")
+
+
+def wordnet_words(folder: Path = WORDNET) -> list[str]:
+    """The words that WordNet explains, in its order; names, which it capitalises, are left out."""
+    words = dict.fromkeys(word for words, _ in _wordnet(folder) for word in words)
+    return [word for word in words if re.fullmatch(r"[a-z]{2,15}", word) and word not in UNSUITABLE]
+
+
+def _wordnet(folder: Path) -> Iterator[tuple[list[str], str]]:
+    """The words and the gloss of each of WordNet's meanings."""
     for part in ("noun", "verb", "adj", "adv"):
-        for line in (
-            _require(folder / f"data.{part}", "wordnet-base")
-            .read_text("ascii", "replace")
-            .splitlines()
-        ):
-            yield from re.findall(r'"([^";]+)"', line.partition(" | ")[2])
+        path = _require(folder / f"data.{part}", "wordnet-base")
+        for line in path.read_text("ascii", "replace").splitlines():
+            meaning, _, gloss = line.partition(" | ")
+            fields = meaning.split()
+            if gloss:  # the licence at the top has none
+                yield fields[4 : 4 + 2 * int(fields[3], 16) : 2], gloss
 
 
 def bible_clauses() -> Iterator[str]:
@@ -125,6 +145,7 @@ TEXTS: dict[str, tuple[float, Callable[[], Iterator[str]], str]] = {
     "devils-dictionary": (0.03, devil_sentences, "public domain"),
 }
 OWN = "made by this project"
+DEFINITION_SHARE, WORDS_SHARE = 0.3, 0.2  # of readings
 PROMPT_SHARE, DIGIT_SHARE, SINGLE_DIGIT_SHARE = 0.10, 0.05, 0.02  # what is left is the grammar's
 
 
@@ -154,6 +175,32 @@ class DigitBook:
     def next_sentence(self) -> Sentence:
         """The next digit."""
         return Sentence(self.rng.choice(DIGITS), "grammar", OWN)
+
+
+class ReadingBook:
+    """What is read without a sound: sentences of another book, and of WordNet, whose words they
+    hardly use, its definitions and single words in a row.
+    """
+
+    reserved: Sequence[Sentence] = ()
+
+    def __init__(self, seed: int, book: "SentenceBook") -> None:
+        """Read WordNet; what `book` has reserved or excluded is left out."""
+        self.rng = random.Random(f"readings/{seed}")
+        self.book = book
+        spoken = dict.fromkeys(filter(None, map(spoken_words, wordnet_definitions())))
+        self.definitions = [words for words in spoken if words not in book.excluded]
+        self.words = wordnet_words()
+
+    def next_sentence(self) -> Sentence:
+        """The next reading."""
+        dice, license = self.rng.random(), TEXTS["wordnet"][2]
+        if dice < DEFINITION_SHARE:
+            return Sentence(self.rng.choice(self.definitions), "wordnet's definitions", license)
+        if dice < DEFINITION_SHARE + WORDS_SHARE:
+            words = self.rng.choices(self.words, k=self.rng.randint(1, 4))
+            return Sentence(" ".join(words), "wordnet's words", license)
+        return self.book.next_sentence()
 
 
 class SentenceBook:

@@ -37,13 +37,13 @@ ESPEAK_WORDS_PER_MINUTE = 165
 TIMEOUT_SECONDS = 60
 
 
-def require_engines() -> None:
-    """Check that every engine is installed.
+def require_engines(engines: Iterable[Engine] = tuple(ENGINE_SHARES)) -> None:
+    """Check that engines are installed, all of them unless some are named.
 
     Raises:
         MissingDependencyError: one is not; the message names its Debian packages.
     """
-    for engine in ENGINE_SHARES:
+    for engine in engines:
         if shutil.which(engine) is None:
             raise MissingDependencyError(
                 f"speech synthesis needs the program {engine!r}, which is not on the PATH; "

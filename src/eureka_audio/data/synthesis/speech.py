@@ -93,11 +93,12 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
         path = out / utterance.path
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-        clips.append(_clip(utterance, seconds, phones))
+        clips.append(clip_of(utterance, seconds, phones))
     return clips, dropped
 
 
-def _clip(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> AudioClip:
+def clip_of(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> AudioClip:
+    """What is known of an utterance once it is said."""
     delivery, sentence = utterance.delivery, utterance.sentence
     accent = " with a learner's accent" if delivery.learner else ""
     return AudioClip(

@@ -101,9 +101,10 @@ class Delivery:
         )
 
 
-def draw_delivery(rng: random.Random) -> Delivery:
-    """Choose an engine, a voice and a manner of speaking."""
-    engine = rng.choices(list(ENGINE_SHARES), list(ENGINE_SHARES.values()))[0]
+def draw_delivery(rng: random.Random, engine: Engine | None = None) -> Delivery:
+    """Choose an engine, unless it is given, a voice and a manner of speaking."""
+    if engine is None:
+        engine = rng.choices(list(ENGINE_SHARES), list(ENGINE_SHARES.values()))[0]
     is_child = rng.random() < CHILD_SHARE
     voice, gender = _draw_voice(engine, is_child, rng)
     if not is_child:
