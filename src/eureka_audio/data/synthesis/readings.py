@@ -16,9 +16,13 @@ import numpy as np
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis.corpora import Book
 from eureka_audio.data.synthesis.engines import require_engines, speak
-from eureka_audio.data.synthesis.phones import retimed
-from eureka_audio.data.synthesis.recorded import audible, draw_silence
-from eureka_audio.data.synthesis.speech import MAX_SECONDS, MIN_SECONDS, Utterance, clip_of
+from eureka_audio.data.synthesis.speech import (
+    MAX_SECONDS,
+    MIN_SECONDS,
+    Utterance,
+    clip_of,
+    framed_by_silence,
+)
 from eureka_audio.data.synthesis.voices import draw_delivery
 from eureka_audio.records import AudioClip
 
@@ -48,14 +52,12 @@ def read_out(utterances: Sequence[Utterance]) -> list[AudioClip]:
     clips = []
     spoken = speak([(utterance.sentence.words, utterance.delivery) for utterance in utterances])
     for utterance, said in zip(utterances, spoken, strict=True):
-        kept = slice(0, 0) if said is None else audible(said.waveform)
-        if said is None or kept.start == kept.stop:
+        framed = framed_by_silence(said, np.random.default_rng(utterance.seed))
+        if framed is None:
             continue
-        before, after = draw_silence(np.random.default_rng(utterance.seed))
-        seconds = (before + kept.stop - kept.start + after) / SAMPLING_RATE
+        seconds = len(framed.waveform) / SAMPLING_RATE
         if MIN_SECONDS <= seconds <= MAX_SECONDS:
-            shift = (before - kept.start) / SAMPLING_RATE
-            clips.append(clip_of(utterance, seconds, retimed(said.phones, 1.0, shift)))
+            clips.append(clip_of(utterance, seconds, framed.phones))
     return clips
 
 

@@ -20,7 +20,7 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis.corpora import Book, Sentence
-from eureka_audio.data.synthesis.engines import require_engines, speak
+from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
 from eureka_audio.data.synthesis.phones import retimed
 from eureka_audio.data.synthesis.recorded import as_recorded, audible, draw_silence
 from eureka_audio.data.synthesis.voices import Delivery, draw_delivery
@@ -79,13 +79,11 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
     clips, dropped = [], Counter[str]()
     for utterance, said in zip(utterances, spoken, strict=True):
         engine, rng = utterance.delivery.engine, np.random.default_rng(utterance.seed)
-        kept = slice(0, 0) if said is None else audible(said.waveform)
-        if said is None or kept.start == kept.stop:
+        framed = framed_by_silence(said, rng)
+        if framed is None:
             dropped[f"{engine}: no audio"] += 1
             continue
-        before, after = draw_silence(rng)
-        waveform = as_recorded(np.pad(said.waveform[kept], (before, after)), rng)
-        phones = retimed(said.phones, 1.0, (before - kept.start) / SAMPLING_RATE)
+        waveform, phones = as_recorded(framed.waveform, rng), framed.phones
         seconds = len(waveform) / SAMPLING_RATE
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             dropped[f"{engine}: not {MIN_SECONDS}-{MAX_SECONDS} s long"] += 1
@@ -95,6 +93,20 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
         soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
         clips.append(clip_of(utterance, seconds, phones))
     return clips, dropped
+
+
+def framed_by_silence(said: Spoken | None, rng: np.random.Generator) -> Spoken | None:
+    """What is audible of something said, between two drawn silences, with its phones moved along;
+    `None` if nothing is.
+    """
+    if said is None:
+        return None
+    kept = audible(said.waveform)
+    if kept.start == kept.stop:
+        return None
+    before, after = draw_silence(rng)
+    phones = retimed(said.phones, 1.0, (before - kept.start) / SAMPLING_RATE)
+    return Spoken(np.pad(said.waveform[kept], (before, after)), phones)
 
 
 def clip_of(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> AudioClip:
