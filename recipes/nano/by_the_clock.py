@@ -15,7 +15,7 @@ and goes on from parts (`--start`). `assemble` makes a model of them, `take-apar
 `average` lies between the parts of two runs; `install` writes parts into a run, for
 `eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of `recipe.yaml`, but
 that in fine-tuning the decoder goes on reading on the oracle; how much of each source, how long a
-stage and how fast it learns are set here. A pack holds no readings.
+stage and how fast it learns are set here.
 
 On a CPU, clips are read where they lie, splices among them, so the run's alignment must be done
 (`eureka-audio train recipes/nano/recipe.yaml --only alignment`). Processes share the work. Encoder
@@ -127,6 +127,8 @@ CHANGED = {  # the parts that a stage trains
     "sft": ("encoder", "decoder", "adapter"),
 }
 HEADS = EncoderHeadsConfig(tag_loss_weight=0.3, phone_loss_weight=0.7, dropout=0.1)
+DROPOUT = 0.1  # of the encoder
+WORDS_ALONE = {"transcribe", "digit", "digit_choice"}  # tasks that no voice matters to
 NUM_CONFUSING = 12  # batches in which the encoder's mistakes are counted
 MAX_FAILED_STEPS = 20
 MAX_CHUNK_SECONDS = 12.0  # as long as it has learnt to hear
@@ -275,7 +277,9 @@ class Life:
         self.world, self.clips, self.trial = world, clips, trial
         torch.manual_seed(RECIPE.seed)
         space = Workspace(RECIPE, world.run, world.run, world.run)
-        self.model = EurekaAudioForConditionalGeneration(space.config())
+        config = space.config()
+        config.audio_config.dropout = DROPOUT
+        self.model = EurekaAudioForConditionalGeneration(config)
         start_local(self.model.audio_encoder)
         look_through(self.model.language_model)
         if trial.device.type == "cpu":
@@ -393,7 +397,7 @@ class Life:
         def batch(part: float, step: int) -> dict[str, Any]:
             ids, about = talks.about(self.clips.ids(plan, step))
             on_device = self._on_device(ids)
-            same_voice = torch.tensor([talk.task != "transcribe" for talk in about])
+            same_voice = torch.tensor([talk.task not in WORDS_ALONE for talk in about])
             inputs, targets = self.clips.batch(
                 on_device,
                 spoil=step % 4 > 0,

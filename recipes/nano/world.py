@@ -1,12 +1,12 @@
 """Clips, and conversations about them, for training by the clock (`by_the_clock.py`).
 
 Clips are read where they lie, or packed first: compressed to Opus with their records, because they
-may have to travel to a GPU.
+may have to travel to a GPU. Of those that are only read there is no more than the record.
 """
 
-import gzip
 import io
 import json
+import lzma
 import multiprocessing
 import os
 import random
@@ -141,9 +141,9 @@ def here(data: Path, recordings: Path, run: Path, most: int | None) -> World:
 
 
 def pack(folder: Path, data: Path, recordings: Path, run: Path, most: int | None) -> None:
-    """Write audio.bin, clips.jsonl.gz, lines.txt.gz and processor/ into `folder`."""
+    """Write audio.bin, clips.jsonl.xz, lines.txt.xz and processor/ into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = _jobs(list(PACKED), data, recordings, run, most)
+    jobs = _jobs([*PACKED, *READ_ONLY], data, recordings, run, most)
     offset, rows = 0, []
     with (folder / "audio.bin").open("wb") as file, multiprocessing.Pool() as pool:
         for (name, clip), (packed, size) in zip(
@@ -153,8 +153,8 @@ def pack(folder: Path, data: Path, recordings: Path, run: Path, most: int | None
             record = clip.model_dump_json(exclude_defaults=True)
             rows.append(json.dumps([name, offset, len(packed), size, record]))
             offset += len(packed)
-    _write_lines(folder / "clips.jsonl.gz", rows)
-    _write_lines(folder / "lines.txt.gz", _text(run))
+    _write_lines(folder / "clips.jsonl.xz", rows)
+    _write_lines(folder / "lines.txt.xz", _text(run))
     shutil.copytree(run / "processor", folder / "processor", dirs_exist_ok=True)
     say(f"packed {len(rows)} clips, {offset / 2**20:.1f} MiB")
 
@@ -163,20 +163,21 @@ def unpack(folder: Path, work: Path, num_scenes: int, num_rendered: int, num_spl
     """The clips of a pack, written into `work`; scenes and splices composed of them, and sounds
     rendered.
     """
-    rows = [json.loads(line) for line in _read_lines(folder / "clips.jsonl.gz")]
+    rows = [json.loads(line) for line in _read_lines(folder / "clips.jsonl.xz")]
     work.mkdir(parents=True, exist_ok=True)
     clips = [
         AudioClip.model_validate_json(row[4]).model_copy(update={"path": str(work / f"{i}.wav")})
         for i, row in enumerate(rows)
     ]
+    heard = [clip for clip, row in zip(clips, rows, strict=True) if row[0] not in READ_ONLY]
     world = World(
         folder,
         EurekaAudioProcessor.from_pretrained(folder / "processor"),
-        _read_lines(folder / "lines.txt.gz"),
+        _read_lines(folder / "lines.txt.xz"),
         [row[0] for row in rows],
         clips,
         [],
-        Material("train", tuple(clips)),
+        Material("train", tuple(heard)),
         folder,
     )
     enter(world)
@@ -232,8 +233,10 @@ def _as_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def _compressed(job: tuple[str, AudioClip]) -> tuple[bytes, int]:
-    """A clip as Ogg Opus, and its number of samples."""
+    """A clip as Ogg Opus, and its number of samples; nothing of one that is only read."""
     name, clip = job
+    if name in READ_ONLY:
+        return b"", 0
     samples, rate = _mono(clip.path)
     file = io.BytesIO()
     soundfile.write(
@@ -248,8 +251,10 @@ def _compressed(job: tuple[str, AudioClip]) -> tuple[bytes, int]:
 
 
 def _decode(job: tuple[int, int, int, int]) -> NDArray[np.int16]:
-    """Samples of a packed clip, which are also written where its record says."""
+    """Samples of a packed clip, which are also written where its record says, if it has any."""
     index, offset, size, num_samples = job
+    if not size:
+        return np.empty(0, np.int16)
     assert WORLD.pack is not None
     with (WORLD.pack / "audio.bin").open("rb") as file:
         file.seek(offset)
@@ -292,11 +297,11 @@ def _text(run: Path) -> list[str]:
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    path.write_bytes(lzma.compress("\n".join(lines).encode()))
 
 
 def _read_lines(path: Path) -> list[str]:
-    return gzip.decompress(path.read_bytes()).decode().splitlines()
+    return lzma.decompress(path.read_bytes()).decode().splitlines()
 
 
 # ---- conversations -----------------------------------------------------------------------------

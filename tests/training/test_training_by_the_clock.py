@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,15 +178,20 @@ def test_a_pack_arrives_with_what_was_said_and_splices_of_it(
     soundfile.write(tmp_path / "said.wav", np.sin(np.arange(16_000) / 20) / 2, 16_000)
     said_there = {"path": str(tmp_path / "said.wav"), "duration_seconds": 1.0}
     clip = known.model_copy(update={**said_there, "transcript": "six go", "phones": phones})
-    monkeypatch.setattr(worlds, "_jobs", lambda *_: [("sentences", clip), ("synthetic", clip)])
+    read = clip.model_copy(update={"path": "nowhere", "transcript": "go six"})
+    jobs = [("sentences", clip), ("synthetic", clip), ("readings", read)]
+    monkeypatch.setattr(worlds, "_jobs", lambda *_: jobs)
     worlds.pack(tmp_path / "pack", tmp_path, tmp_path, world.run, None)
     arrived = worlds.unpack(tmp_path / "pack", tmp_path / "work", 0, 1, 6)
-    assert arrived.sources == ["sentences", "synthetic", "rendered", *["splices"] * 6]
-    assert [len(wave) for wave in arrived.waves[:2]] == [16_000] * 2
-    assert arrived.clips[0].phones == phones
-    spliced = arrived.clips[3:]
+    assert arrived.sources == ["sentences", "synthetic", "readings", "rendered", *["splices"] * 6]
+    assert [len(wave) for wave in arrived.waves[:3]] == [16_000, 16_000, 0]
+    assert arrived.clips[0].phones == arrived.clips[2].phones == phones
+    assert arrived.clips[2].transcript == "go six"
+    assert arrived.material is not None
+    assert arrived.material.clips == tuple(arrived.clips[:2])  # no scene is made of silence
+    spliced = arrived.clips[4:]
     assert {word for c in spliced for word in (c.transcript or "").split()} == {"six", "go"}
-    talks = [worlds.draw_talk(("sft", index, 0)) for index in range(3, 9)]
+    talks = [worlds.draw_talk(("sft", index, 0)) for index in range(4, 10)]
     assert all(talk is not None for talk in talks)
 
 
@@ -211,6 +217,51 @@ def test_a_part_that_lacks_a_tensor_is_refused(
     life = by_the_clock.Life(world, clips, trial(tmp_path))
     with pytest.raises(TrainingError, match="1 tensors missing"):
         life.load(tmp_path)
+
+
+def test_voices_stay_where_they_are_asked_about(
+    trained: Path,
+    world: worlds.World,
+    clips: ResidentClips,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    life = by_the_clock.Life(world, clips, trial(tmp_path))
+    life.load(trained)
+    talks = worlds.Talks(world, "sft", np.random.default_rng(0), CPU, None)
+    tasks = ("transcribe", "gender", "digit", "questions", "digit_choice", "caption")
+    asked: list[str] = []
+    staying: list[bool] = []
+
+    def about(ids: np.ndarray) -> tuple[np.ndarray, list[worlds.Talk]]:
+        ids, drawn = worlds.Talks.about(talks, ids)
+        drawn = [replace(talk, task=tasks[i % len(tasks)]) for i, talk in enumerate(drawn)]
+        asked.extend(talk.task for talk in drawn)
+        return ids, drawn
+
+    def batch(ids: torch.Tensor, *, same_voice: torch.Tensor | None = None, **known: Any) -> Any:
+        staying.extend(() if same_voice is None else same_voice.tolist())
+        return ResidentClips.batch(clips, ids, same_voice=same_voice, **known)
+
+    monkeypatch.setattr(talks, "about", about)
+    monkeypatch.setattr(clips, "batch", batch)
+    read = worlds.Talks(world, "oracle", np.random.default_rng(0), CPU, None)
+    life.run("sft", 60.0, {"sft": talks, "oracle": read})
+    assert {task for task, stays in zip(asked, staying, strict=True) if not stays} == {
+        "transcribe",
+        "digit",
+        "digit_choice",
+    }
+    assert {"gender", "questions", "caption"} <= set(asked)
+
+
+def test_the_encoder_drops_out_in_training_only(
+    trained: Path, world: worlds.World, clips: ResidentClips, tmp_path: Path
+) -> None:
+    life = by_the_clock.Life(world, clips, trial(tmp_path))
+    layer = life.model.audio_encoder.layers[0]
+    assert life.model.audio_encoder.dropout == layer.dropout == by_the_clock.DROPOUT > 0
+    assert workspace_config(world.run).audio_config.dropout == 0  # of what is assembled
 
 
 def test_parts_become_a_model_that_answers_and_comes_apart_again(
