@@ -14,7 +14,13 @@ from eureka_audio.processor import pad_features
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
 from eureka_audio.training.heads import NUM_EVENT_TAGS, SILENCE, UNKNOWN_FRAME, head_targets
 from eureka_audio.training.oracle import SYMBOLS, token_symbols
-from eureka_audio.training.resident import Ragged, ResidentClips, clip_targets
+from eureka_audio.training.resident import (
+    MAX_RESPONSE,
+    Ragged,
+    ResidentClips,
+    _responses,
+    clip_targets,
+)
 
 CPU = torch.device("cpu")
 
@@ -157,6 +163,17 @@ def test_of_a_speaker_who_became_another_nothing_is_claimed(resident: ResidentCl
     assert torch.equal(
         spoilt["tag_known"][:, :NUM_EVENT_TAGS], plain["tag_known"][:, :NUM_EVENT_TAGS]
     )
+
+
+def test_half_of_the_microphones_hear_some_bands_louder_than_others() -> None:
+    torch.manual_seed(0)
+    response = _responses(torch.zeros(400, 10, 80))
+    assert response.shape == (400, 1, 80)
+    spread = response.amax(dim=(1, 2)) - response.amin(dim=(1, 2))
+    assert 160 < int((spread > 0.2).sum()) < 240
+    assert 160 < int((spread == 0).sum()) < 240
+    assert 0.7 < float(response.abs().max()) <= MAX_RESPONSE
+    assert float(response.diff(dim=2).abs().max()) < 0.15  # straight between knots 13 bins apart
 
 
 def test_a_narrow_band_leaves_the_lower_bins(resident: ResidentClips) -> None:

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.features import DYNAMIC_RANGE, bins_of_other_pitch, log_mel_power
@@ -46,6 +46,8 @@ OTHER_SHARE = 0.5  # of the voices that need not stay what they are
 NARROW_SHARE = 0.2
 NARROW_FROM = 0.7  # of the mel bins, the least that a narrow band leaves: about 3.3 kHz
 NOTHING = -10.0  # log10 of power
+RESPONSE_KNOTS = 7
+MAX_RESPONSE = 0.8  # log10 of power, 8 dB
 LN10 = 2.302585
 
 Integers = NDArray[np.int64]
@@ -388,7 +390,7 @@ def _tracts(may_change: Tensor) -> Tensor:
 
 def _spoilt(mel_AFM: Tensor, valid_AF: Tensor, tract_A: Tensor) -> Tensor:
     """Another vocal tract, a narrow band in a fifth of the clips, a noise below the sound in a
-    third, microphone and level.
+    third, a microphone and level.
 
     Works on log10 of power, where noise adds as powers do.
     """
@@ -411,7 +413,19 @@ def _spoilt(mel_AFM: Tensor, valid_AF: Tensor, tract_A: Tensor) -> Tensor:
     slope = torch.linspace(-1, 1, bins, device=device)
     noise = level + drawn(-1.2, 0.4) * slope + 0.25 * torch.randn_like(mel_AFM)
     mel_AFM = torch.logaddexp(mel_AFM * LN10, noise * LN10) / LN10
-    return mel_AFM + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
+    return mel_AFM + _responses(mel_AFM) + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
+
+
+def _responses(mel_AFM: Tensor) -> Tensor:
+    """What a microphone makes of each clip's bands, `(A, 1, M)`: up to `MAX_RESPONSE` more or less
+    at a few frequencies, straight between them; nothing in half of the clips.
+    """
+    count, _, bins = mel_AFM.shape
+    knots = torch.empty(count, 1, RESPONSE_KNOTS, device=mel_AFM.device)
+    knots.uniform_(-MAX_RESPONSE, MAX_RESPONSE)
+    hears_alike = torch.rand(count, 1, 1, device=mel_AFM.device) < 0.5
+    knots = knots.masked_fill(hears_alike, 0.0)
+    return nn.functional.interpolate(knots, size=bins, mode="linear", align_corners=True)
 
 
 def _masked(mel_AFM: Tensor, valid_AF: Tensor, lengths: Tensor) -> Tensor:
