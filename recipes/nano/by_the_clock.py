@@ -14,13 +14,14 @@ and everything in fine-tuning. It writes the parts that a stage trains, now and 
 and goes on from parts (`--start`). `assemble` makes a model of them, `take-apart` parts of a model;
 `average` lies between the parts of two runs; `install` writes parts into a run, for
 `eureka-audio train` to go on with Stage 1. Losses, tasks and parts are those of `recipe.yaml`, but
-that in fine-tuning the decoder goes on reading on the oracle; how much of each source, how long a
-stage and how fast it learns are set here.
+that the encoder drops out and in fine-tuning the decoder goes on reading on the oracle; how much of
+each source, how long a stage and how fast it learns are set here.
 
 On a CPU, clips are read where they lie, splices among them, so the run's alignment must be done
 (`eureka-audio train recipes/nano/recipe.yaml --only alignment`). Processes share the work. Encoder
 and decoder need not wait for one another: two calls with the same `--prepared` and `--parts` train
-them side by side.
+them side by side. Two calls with other `--parts` and `--seed` train two branches, of which
+`average` makes one.
 
     python recipes/nano/by_the_clock.py train --device cpu --processes 2 --batch-seconds 120
         --recordings DIR --start PARTS --parts MORE --stages stage1 sft --seconds 3000
