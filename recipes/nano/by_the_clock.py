@@ -637,7 +637,8 @@ def take_apart(args: argparse.Namespace) -> None:
 
 
 def average(args: argparse.Namespace) -> None:
-    """Parts between those of two runs, the later of which went on from the earlier.
+    """Parts between those of two runs, the later of which went on from the earlier, or of two
+    branches of one.
 
     Raises:
         TrainingError: they are not parts of one model.
@@ -712,7 +713,7 @@ def main() -> None:
         command.add_argument("--teachers", type=Path, default=TEACHERS, help="heads and oracle")
     averaging = commands.add_parser("average", help="parts between those of two runs")
     averaging.add_argument("--parts", type=Path, required=True, help="of the later run")
-    averaging.add_argument("--earlier", type=Path, required=True, help="parts it went on from")
+    averaging.add_argument("--earlier", type=Path, required=True, help="of the other run")
     averaging.add_argument("--share", type=float, default=0.6, help="of the later run's weights")
     averaging.add_argument("--out", type=Path, required=True)
     averaging.set_defaults(act=average)

@@ -247,7 +247,7 @@ class ResidentClips:
 
         Args:
             ids: which clips.
-            spoil: with another vocal tract, noise, level, a narrow band and masks.
+            spoil: with another vocal tract, a narrow band, noise, a microphone, level and masks.
             speeds: the range that each clip's speed is drawn from; the pitch stays.
             same_voice: `(A,)`, which must not become somebody else's: the heads are not taught what
                 is known of a speaker who did. `None` for those whose words are unknown.
