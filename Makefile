@@ -15,7 +15,7 @@ JOBS ?= 2
 # The real recordings: tests that need them are skipped without, training refuses to start.
 RECORDINGS := $(or $(EUREKA_AUDIO_DATA),$(wildcard ../shared/data))
 
-.PHONY: help setup demo test nano speech digits readings sounds scenes engines clean
+.PHONY: help setup demo test nano speech digits voices readings sounds scenes engines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -67,9 +67,10 @@ test: setup
 # and `eureka-audio train` goes on from its newest checkpoint.
 
 SYNTHETIC := data/synthetic
+KOKORO := data/kokoro
 DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil
 
-nano: setup speech digits readings sounds scenes
+nano: setup speech digits voices readings sounds scenes
 	@echo "Training: some hours on two CPU cores; stop and start it as you like."
 	$(BIN)/eureka-audio train recipes/nano/recipe.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
@@ -81,6 +82,7 @@ engines:
 
 speech: $(SYNTHETIC)/speech/manifest.jsonl
 digits: $(SYNTHETIC)/digits/manifest.jsonl
+voices: $(SYNTHETIC)/voices/manifest.jsonl
 readings: $(SYNTHETIC)/readings/train/manifest.jsonl
 sounds: $(foreach split,train dev test,$(SYNTHETIC)/sounds/$(split)/manifest.jsonl)
 scenes: $(foreach split,train dev test,$(SYNTHETIC)/scenes/$(split)/manifest.jsonl)
@@ -93,6 +95,12 @@ $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
 
 $(SYNTHETIC)/digits/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize digits --out $(@D) --num 3000 --workers $(JOBS)
+
+$(SYNTHETIC)/voices/manifest.jsonl: | setup engines $(KOKORO)/voices.npz
+	KOKORO=$(KOKORO) $(BIN)/eureka-audio synthesize voices --out $(@D) --num 4000 --recordings $(RECORDINGS) --workers $(JOBS)
+
+$(KOKORO)/voices.npz: | setup
+	$(BIN)/python recipes/nano/kokoro.py --out $(@D)
 
 $(SYNTHETIC)/readings/train/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize readings --out $(@D) --num 120000 --recordings $(RECORDINGS) --workers $(JOBS)

@@ -2,8 +2,8 @@
 
     python benchmarks/acceptance.py --recordings DIR --synthetic data/synthetic [--model nano]
 
-Every figure is over a whole `test` split: unseen speakers, notes, sources or sentences. Choices
-are scored by log-probability, captions by the events they name.
+Every figure is over a whole `test` split: unseen speakers, notes, sources or sentences; weights are
+chosen on `--split dev`. Choices are scored by log-probability, captions by the events they name.
 """
 
 import argparse
@@ -55,6 +55,7 @@ def main() -> int:
     parser.add_argument(
         "--limit", type=int, help="at most so many clips of each set, spread over it"
     )
+    parser.add_argument("--split", choices=("test", "dev"), default="test")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     args = parser.parse_args()
     if args.recordings is None:
@@ -63,11 +64,11 @@ def main() -> int:
     model = EurekaAudio.from_pretrained(args.model)
 
     def recorded(name: str) -> list[AudioClip]:
-        clips = [c for c in read_dataset(args.recordings / name) if c.split == "test"]
+        clips = [c for c in read_dataset(args.recordings / name) if c.split == args.split]
         return spread(clips, args.limit)
 
     def made(name: str) -> list[AudioClip]:
-        path = args.synthetic / name / "test" / "manifest.jsonl"
+        path = args.synthetic / name / args.split / "manifest.jsonl"
         clips = read_manifest(path, AudioClip)
         located = [c.model_copy(update={"path": str(audio_path(c, path))}) for c in clips]
         return spread(located, args.limit)
@@ -91,6 +92,7 @@ def main() -> int:
     result = {
         "benchmark": "acceptance",
         "model": args.model,
+        "split": args.split,
         "figures": figures,
         "goals": GOALS,
         "transcription_beams": transcription_beams(model.model.generation_config),

@@ -88,6 +88,7 @@ ORACLE_UNTIL = 0.4  # share of fine-tuning in which the oracle goes on teaching 
 # How much of each source the encoder hears, the decoder reads on the oracle, both converse about.
 HEARD = {
     "synthetic": 6,
+    "voices": 5,
     "sentences": 4,
     "splices": 5,
     "digits": 1.2,
@@ -110,6 +111,7 @@ READ = {
 }
 CONVERSED = {
     "synthetic": 8,
+    "voices": 7,
     "sentences": 2.2,
     "splices": 6,
     "digits": 1.5,

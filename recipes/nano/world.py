@@ -43,6 +43,7 @@ RECIPE = load_config(Recipe, Path(__file__).with_name("recipe.yaml"))
 # Opus: libsndfile's compression level, 1 for 6 kbit/s, 0 for 256.
 PACKED = {
     "synthetic": 0.981,
+    "voices": 0.974,
     "sentences": 0.974,
     "digits": 0.968,
     "spoken_digits": 0.968,
@@ -57,6 +58,7 @@ TALKS_PER_CLIP = {
     "oracle": {
         "readings": 1,
         "synthetic": 2,
+        "voices": 2,
         "sentences": 3,
         "digits": 4,
         "spoken_digits": 2,
@@ -68,6 +70,7 @@ TALKS_PER_CLIP = {
     "sft": {
         "splices": 2,
         "synthetic": 2,
+        "voices": 4,
         "sentences": 5,
         "digits": 8,
         "spoken_digits": 4,

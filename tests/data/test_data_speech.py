@@ -39,7 +39,7 @@ from eureka_audio.manifest import read_manifest
 from eureka_audio.records import AudioClip, Phone
 
 needs_engines = pytest.mark.skipif(
-    any(shutil.which(engine) is None for engine in engines.PACKAGES),
+    any(shutil.which(program) is None for program, _ in engines.PROGRAMS.values()),
     reason="a speech synthesiser is not installed",
 )
 
@@ -102,7 +102,7 @@ def test_shards_appear_with_their_manifests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech, "CLIPS_PER_SHARD", 3)
-    monkeypatch.setattr(speech, "require_engines", lambda: None)
+    monkeypatch.setattr(speech, "require_engines", lambda engines: None)
     monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(speech, "speak", lambda requests: [spoken(tone(1.0))] * len(requests))
     fates = synthesize_speech(tmp_path, TinyBook(), 0, 5)
@@ -118,10 +118,37 @@ def test_shards_appear_with_their_manifests(
         assert clip.duration_seconds == pytest.approx(info.duration, abs=1e-3)
 
 
+def test_what_an_interrupted_run_completed_is_not_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def speak(requests: list[tuple[str, Delivery]]) -> list[Spoken]:
+        asked.extend(words for words, _ in requests)
+        return [spoken(tone(1.0))] * len(requests)
+
+    monkeypatch.setattr(speech, "CLIPS_PER_SHARD", 3)
+    monkeypatch.setattr(speech, "require_engines", lambda engines: None)
+    monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(speech, "speak", speak)
+    synthesize_speech(tmp_path, TinyBook(), 0, 5)
+    first = list(read_manifest(tmp_path / "manifest.jsonl", AudioClip))
+    (tmp_path / "manifest.jsonl").unlink()
+    for num, said_again in ((5, 0), (6, 3), (6, 0)):  # the last shard grows by one
+        asked.clear()
+        assert synthesize_speech(tmp_path, TinyBook(), 0, num) == {"kept": num + 2}
+        assert len(asked) == said_again
+    everything = list(read_manifest(tmp_path / "manifest.jsonl", AudioClip))
+    assert everything[: len(first)] == first
+    asked.clear()
+    synthesize_speech(tmp_path, TinyBook("another book"), 0, 6)  # not what is there
+    assert len(asked) == 8
+
+
 def test_digits_are_a_corpus_of_their_own_whose_questions_are_about_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech, "require_engines", lambda: None)
+    monkeypatch.setattr(speech, "require_engines", lambda engines: None)
     monkeypatch.setattr(speech, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(speech, "speak", lambda requests: [spoken(tone(0.5))] * len(requests))
     assert synthesize_speech(tmp_path, DigitBook(0), 0, 60, name="digit") == {"kept": 60}

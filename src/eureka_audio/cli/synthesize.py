@@ -1,4 +1,4 @@
-"""``eureka-audio synthesize``: speech, digits, readings, sounds, or composed scenes."""
+"""``eureka-audio synthesize``: speech, digits, voices, readings, sounds, or composed scenes."""
 
 import argparse
 from collections import Counter
@@ -20,18 +20,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "sounds and speech. The same seed makes the same clips.",
     )
     kinds = parser.add_subparsers(
-        dest="kind", required=True, metavar="{speech,digits,readings,sounds,scenes}"
+        dest="kind", required=True, metavar="{speech,digits,voices,readings,sounds,scenes}"
     )
     speech = kinds.add_parser(
         "speech", help="sentences of free texts, said by many synthetic voices"
     )
     digits = kinds.add_parser("digits", help="single digits, said by the same voices")
+    voices = kinds.add_parser(
+        "voices", help="short sentences and digits, said by the voices of Kokoro, a neural engine"
+    )
     readings = kinds.add_parser(
         "readings", help="sentences as phones and their times, without sound, for the oracle"
     )
     sounds = kinds.add_parser("sounds", help="single sounds and pieces of music, rendered by code")
     scenes = kinds.add_parser("scenes", help="several sounds and voices, with events and captions")
-    for kind in (speech, digits, readings, sounds, scenes):
+    for kind in (speech, digits, voices, readings, sounds, scenes):
         kind.add_argument(
             "--out", type=Path, required=True, help="folder for the clips and their manifest"
         )
@@ -43,16 +46,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         kind.add_argument(
             "--split", choices=get_args(Split), default="train", help="(default: train)"
         )
-    for kind in (speech, readings, scenes):
+    for kind in (speech, voices, readings, scenes):
         kind.add_argument("--recordings", type=Path, help="pack of recorded datasets to draw on")
-    for kind in (speech, readings):
+    for kind in (speech, voices, readings):
         kind.add_argument(
             "--num-reserved",
             type=int,
             default=600,
             help="clips of dev and test of the speech together (default: 600)",
         )
-    for kind in (speech, digits, readings):
+    for kind in (speech, digits, voices, readings):
         kind.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     scenes.add_argument("--speech", type=Path, help="folder that 'synthesize speech' has filled")
     parser.set_defaults(run=run)
@@ -66,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         return _speech(args)
     if args.kind == "digits":
         return _digits(args)
+    if args.kind == "voices":
+        return _voices(args)
     if args.kind == "readings":
         return _readings(args)
     if args.kind == "sounds":
@@ -83,6 +88,17 @@ def _speech(args: argparse.Namespace) -> int:
         print(f"dropped {count} sentences: {reason}")
     fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers)
     return _report(fates, args.num + args.num_reserved)
+
+
+def _voices(args: argparse.Namespace) -> int:
+    from eureka_audio.data.synthesis.corpora import ShortBook
+    from eureka_audio.data.synthesis.speech import synthesize_speech
+
+    book = ShortBook(args.seed, _sentence_book(args))
+    fates = synthesize_speech(
+        args.out, book, args.seed, args.num, args.workers, name="voice", engine="kokoro"
+    )
+    return _report(fates, args.num + len(book.reserved))
 
 
 def _readings(args: argparse.Namespace) -> int:

@@ -146,6 +146,7 @@ TEXTS: dict[str, tuple[float, Callable[[], Iterator[str]], str]] = {
 }
 OWN = "made by this project"
 DEFINITION_SHARE, WORDS_SHARE = 0.3, 0.2  # of readings
+SHORT_WORDS, SHORT_DIGIT_SHARE, RESERVED_STEP = 9, 0.15, 10  # of a `ShortBook`
 PROMPT_SHARE, DIGIT_SHARE, SINGLE_DIGIT_SHARE = 0.10, 0.05, 0.02  # what is left is the grammar's
 
 
@@ -201,6 +202,28 @@ class ReadingBook:
             words = self.rng.choices(self.words, k=self.rng.randint(1, 4))
             return Sentence(" ".join(words), "wordnet's words", license)
         return self.book.next_sentence()
+
+
+class ShortBook:
+    """What is said by voices that take long to speak: another book's short sentences, and single
+    digits. Of what the other one has reserved, a share is reserved here.
+    """
+
+    def __init__(self, seed: int, book: "SentenceBook") -> None:
+        """Say what ``book`` says."""
+        self.rng = random.Random(f"short/{seed}")
+        self.book = book
+        half = len(book.reserved) // 2
+        self.reserved = [*book.reserved[:half:RESERVED_STEP], *book.reserved[half::RESERVED_STEP]]
+
+    def next_sentence(self) -> Sentence:
+        """The next sentence of few words, or a digit."""
+        if self.rng.random() < SHORT_DIGIT_SHARE:
+            return Sentence(self.rng.choice(DIGITS), "grammar", OWN)
+        while True:
+            sentence = self.book.next_sentence()
+            if len(sentence.words.split()) <= SHORT_WORDS:
+                return sentence
 
 
 class SentenceBook:

@@ -3,6 +3,7 @@
 espeak-ng   a library, package ``espeak-ng``
 flite       a program, package ``flite``
 festival    a program, packages ``festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts``
+kokoro      a neural model, put together by ``recipes/nano/kokoro.py``; eSpeak spells for it
 """
 
 import io
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.synthesis.espeak import espeak
+from eureka_audio.data.synthesis.kokoro import SAMPLING_RATE as KOKORO_RATE
+from eureka_audio.data.synthesis.kokoro import kokoro, symbols_of
 from eureka_audio.data.synthesis.phones import phone_of, retimed
 from eureka_audio.data.synthesis.voices import ENGINE_SHARES, Delivery, Engine, as_learner
 from eureka_audio.errors import MissingDependencyError
@@ -28,27 +31,32 @@ from eureka_audio.records import Phone
 Waveform = NDArray[np.float32]
 Ends = Sequence[tuple[str, float]]  # an engine's names of phones, each with the second it ends at
 
-PACKAGES: dict[Engine, str] = {
-    "espeak-ng": "espeak-ng",
-    "flite": "flite",
-    "festival": "festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts",
+# The program that each engine is, or is spelt for by, and its packages.
+PROGRAMS: dict[Engine, tuple[str, str]] = {
+    "espeak-ng": ("espeak-ng", "espeak-ng"),
+    "flite": ("flite", "flite"),
+    "festival": ("festival", "festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts"),
+    "kokoro": ("espeak-ng", "espeak-ng"),
 }
 ESPEAK_WORDS_PER_MINUTE = 165
 TIMEOUT_SECONDS = 60
 
 
 def require_engines(engines: Iterable[Engine] = tuple(ENGINE_SHARES)) -> None:
-    """Check that engines are installed, all of them unless some are named.
+    """Check that engines are installed, Debian's unless some are named.
 
     Raises:
-        MissingDependencyError: one is not; the message names its Debian packages.
+        MissingDependencyError: one is not; the message says how to install it.
     """
     for engine in engines:
-        if shutil.which(engine) is None:
+        program, packages = PROGRAMS[engine]
+        if shutil.which(program) is None:
             raise MissingDependencyError(
-                f"speech synthesis needs the program {engine!r}, which is not on the PATH; "
-                f"install it, on Debian with: apt-get install {PACKAGES[engine]}"
+                f"speech synthesis needs the program {program!r}, which is not on the PATH; "
+                f"install it, on Debian with: apt-get install {packages}"
             )
+        if engine == "kokoro":
+            kokoro()
 
 
 class Spoken(NamedTuple):
@@ -71,6 +79,8 @@ def speak(requests: Sequence[tuple[str, Delivery]]) -> list[Spoken | None]:
             spoken[index] = _espeak(words, delivery)
         elif delivery.engine == "flite":
             spoken[index] = _flite(words, delivery)
+        elif delivery.engine == "kokoro":
+            spoken[index] = _kokoro(words, delivery)
         else:
             by_festival.append(index)
     for index, said in zip(by_festival, _festival([requests[i] for i in by_festival]), strict=True):
@@ -150,6 +160,16 @@ def _flite(words: str, delivery: Delivery) -> Spoken | None:
         fields = (field.partition(":") for field in listing.split())
         ends = [(name, float(end)) for name, _, end in fields]
         return _read(path.read_bytes() if path.exists() else b"", ends, delivery)
+
+
+def _kokoro(words: str, delivery: Delivery) -> Spoken | None:
+    phonemes = espeak().phonemes(words, "en-us")
+    if phonemes is None:
+        return None
+    symbols = symbols_of(as_learner(phonemes, delivery.learner))
+    speed = 1 / (delivery.stretch * delivery.formant_shift)
+    voiced = kokoro().say(symbols, delivery.voice, speed)
+    return None if voiced is None else _shifted(voiced.samples, KOKORO_RATE, voiced.ends, delivery)
 
 
 def _festival(requests: Sequence[tuple[str, Delivery]]) -> list[Spoken | None]:

@@ -6,6 +6,7 @@ they appear.
     nowhere else out/manifest.jsonl                            all of it, written last
 
 What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
+A folder that is complete is not made again, so an interrupted run goes on where it was.
 """
 
 import random
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,8 @@ from eureka_audio.data.synthesis.corpora import Book, Sentence
 from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
 from eureka_audio.data.synthesis.phones import retimed
 from eureka_audio.data.synthesis.recorded import as_recorded, audible, draw_silence
-from eureka_audio.data.synthesis.voices import Delivery, draw_delivery
-from eureka_audio.manifest import write_manifest
+from eureka_audio.data.synthesis.voices import ENGINE_SHARES, Delivery, Engine, draw_delivery
+from eureka_audio.manifest import read_manifest, write_manifest
 from eureka_audio.records import AudioClip, Phone, Split
 
 CLIPS_PER_SHARD = 2000
@@ -44,9 +46,13 @@ class Utterance:
     seed: int
 
 
-def plan(book: Book, seed: int, num_train: int, name: str = "speech") -> Iterator[Utterance]:
+def plan(
+    book: Book, seed: int, num_train: int, name: str = "speech", engine: Engine | None = None
+) -> Iterator[Utterance]:
     """The utterances of a corpus of some name in order: dev, test, then train. More of them never
     changes the first ones.
+
+    All are said by one engine, or by those of `voices.ENGINE_SHARES`.
     """
     half = len(book.reserved) // 2
     splits: dict[Split, Sequence[Sentence]] = {
@@ -55,20 +61,25 @@ def plan(book: Book, seed: int, num_train: int, name: str = "speech") -> Iterato
     }
     for split, sentences in splits.items():
         for index, sentence in enumerate(sentences):
-            yield _utterance(sentence, seed, name, split, index, split)
+            yield _utterance(sentence, seed, name, split, index, split, engine)
     for index in range(num_train):
         folder = f"train/shard-{index // CLIPS_PER_SHARD:03d}"
-        yield _utterance(book.next_sentence(), seed, name, "train", index, folder)
+        yield _utterance(book.next_sentence(), seed, name, "train", index, folder, engine)
 
 
 def _utterance(
-    sentence: Sentence, seed: int, name: str, split: Split, index: int, folder: str
+    sentence: Sentence,
+    seed: int,
+    name: str,
+    split: Split,
+    index: int,
+    folder: str,
+    engine: Engine | None,
 ) -> Utterance:
     rng = random.Random(f"delivery/{seed}/{split}/{index}")
     id = f"{name}-{split}-{index:06d}"
-    return Utterance(
-        id, f"{folder}/{id}.flac", sentence, draw_delivery(rng), split, rng.getrandbits(32)
-    )
+    delivery = draw_delivery(rng, engine, is_held_out=split != "train")
+    return Utterance(id, f"{folder}/{id}.flac", sentence, delivery, split, rng.getrandbits(32))
 
 
 def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip], Counter[str]]:
@@ -134,24 +145,30 @@ def synthesize_speech(
     num_train: int,
     num_workers: int = 1,
     name: str = "speech",
+    engine: Engine | None = None,
 ) -> Counter[str]:
-    """Make a corpus of some name under ``out`` and return what became of every utterance: ``kept``,
-    or a reason for dropping it.
+    """Make a corpus of some name under ``out``, by one engine or by those of
+    `voices.ENGINE_SHARES`, and return what became of every utterance: ``kept``, or a reason for
+    dropping it.
 
     Raises:
         MissingDependencyError: an engine is not installed.
     """
-    require_engines()
+    require_engines([engine] if engine else ENGINE_SHARES)
     fates: Counter[str] = Counter()
     everything: list[AudioClip] = []
-    folder_clips: list[AudioClip] = []
     with ProcessPoolExecutor(num_workers) as pool:
-        for folder, tasks in _by_folder(plan(book, seed, num_train, name)):
-            folder_clips = []
-            for clips, dropped in pool.map(render, [out] * len(tasks), tasks):
-                folder_clips += clips
-                fates.update(dropped)
-            _write_folder(out / folder, folder_clips)
+        for folder, utterances in groupby(
+            plan(book, seed, num_train, name, engine), lambda planned: Path(planned.path).parent
+        ):
+            planned = list(utterances)
+            folder_clips = _written(out, folder, planned)
+            if not folder_clips:
+                tasks = _tasks(planned)
+                for clips, dropped in pool.map(render, [out] * len(tasks), tasks):
+                    folder_clips += clips
+                    fates.update(dropped)
+                _write_folder(out / folder, folder_clips)
             fates["kept"] += len(folder_clips)
             everything += folder_clips
     write_manifest(out / "manifest.jsonl", everything)
@@ -164,18 +181,20 @@ def _write_folder(folder: Path, clips: Sequence[AudioClip]) -> None:
     write_manifest(folder / "manifest.jsonl", local)
 
 
-def _by_folder(utterances: Iterator[Utterance]) -> Iterator[tuple[str, list[list[Utterance]]]]:
-    """Utterances of one folder at a time, cut into tasks."""
-    folder, waiting = "", list[Utterance]()
-    for utterance in utterances:
-        here = str(Path(utterance.path).parent)
-        if here != folder and waiting:
-            yield folder, _tasks(waiting)
-            waiting = []
-        folder = here
-        waiting.append(utterance)
-    if waiting:
-        yield folder, _tasks(waiting)
+def _written(out: Path, folder: Path, planned: Sequence[Utterance]) -> list[AudioClip]:
+    """The clips of a folder that an earlier run completed; none unless they are what is planned, up
+    to the last one.
+    """
+    path = out / folder / "manifest.jsonl"
+    plans = {utterance.id: utterance for utterance in planned}
+    clips = []
+    for clip in read_manifest(path, AudioClip) if path.exists() else ():
+        known = plans.get(clip.id)
+        if known is None or clip.transcript != known.sentence.words:
+            return []
+        clips.append(clip.model_copy(update={"path": known.path}))
+    is_complete = clips and clips[-1].id == planned[-1].id
+    return clips if is_complete else []
 
 
 def _tasks(utterances: list[Utterance]) -> list[list[Utterance]]:
