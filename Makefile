@@ -97,7 +97,7 @@ $(SYNTHETIC)/digits/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize digits --out $(@D) --num 3000 --workers $(JOBS)
 
 $(SYNTHETIC)/voices/manifest.jsonl: | setup engines $(KOKORO)/voices.npz
-	KOKORO=$(KOKORO) $(BIN)/eureka-audio synthesize voices --out $(@D) --num 4000 --recordings $(RECORDINGS) --workers $(JOBS)
+	EUREKA_AUDIO_KOKORO=$(KOKORO) $(BIN)/eureka-audio synthesize voices --out $(@D) --num 4000 --recordings $(RECORDINGS) --workers $(JOBS)
 
 $(KOKORO)/voices.npz: | setup
 	$(BIN)/python recipes/nano/kokoro.py --out $(@D)

@@ -9,6 +9,7 @@ alike.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from eureka_audio.text.tokenizer import AUDIO_PAD, token_id
 
 FeatureTransform = Callable[[Tensor], Tensor]
 LoadAudio = Callable[[Any], DecodedAudio]
+
+WORDS_FILE = "words.txt"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class EurekaAudioProcessor(ProcessorMixin):
         chat_template: unused, since ids are assembled by `text.chat`; accepted because transformers
             passes it.
 
+    Attributes:
+        known_words: words that exist, in lower case, which a transcript may be held against
+            (`words.txt` beside the tokenizer); empty for none.
+
     Example:
         sound = {"type": "audio", "audio": "dog.wav"}
         question = {"type": "text", "text": "What is it?"}
@@ -79,6 +86,34 @@ class EurekaAudioProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
         self.audio_token = AUDIO_PAD
         self.audio_token_id = token_id(tokenizer, AUDIO_PAD)
+        self.known_words: frozenset[str] = frozenset()
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What `processor_config.json` says; the words have a file of their own."""
+        settings: dict[str, Any] = super().to_dict(*args, **kwargs)
+        settings.pop("known_words", None)
+        return settings
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+        """Write everything `from_pretrained` reads."""
+        saved = super().save_pretrained(save_directory, *args, **kwargs)
+        if self.known_words:
+            text = "".join(f"{word}\n" for word in sorted(self.known_words))
+            (Path(save_directory) / WORDS_FILE).write_text(text, encoding="utf-8")
+        return saved
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
+    ) -> "EurekaAudioProcessor":
+        """Read what `save_pretrained` wrote; the words from a folder on disk only."""
+        processor: EurekaAudioProcessor = super().from_pretrained(
+            pretrained_model_name_or_path, *args, **kwargs
+        )
+        file = Path(pretrained_model_name_or_path) / WORDS_FILE
+        if file.is_file():
+            processor.known_words = frozenset(file.read_text(encoding="utf-8").split())
+        return processor
 
     @property
     def model_input_names(self) -> list[str]:

@@ -124,6 +124,10 @@ def test_the_cache_is_not_copied_at_every_token() -> None:
         cache.update(keys[:, :, :1], keys[:, :, :1], 0)
         places.add(cache.layers[0].keys.data_ptr())
     assert len(places) == 1
+    branch = cache.fork(torch.tensor([0, 0]))
+    place = branch.layers[0].keys.data_ptr()
+    branch.update(keys[[0, 0], :, :1], keys[[0, 0], :, :1], 0)
+    assert branch.layers[0].keys.data_ptr() == place
 
 
 def test_one_row_of_bfloat16_turns_onednn_off_and_on_again() -> None:

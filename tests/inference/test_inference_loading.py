@@ -163,6 +163,9 @@ def test_a_processor_that_is_incomplete(checkpoint: Path, name: str) -> None:
         ("generation_config.json", {"max_chunk_seconds": 99}),
         ("generation_config.json", {"transcription_beams": 0}),
         ("generation_config.json", {"transcription_beams": "4"}),
+        ("generation_config.json", {"transcription_ctc_weight": -0.1}),
+        ("generation_config.json", {"transcription_ctc_weight": "a lot"}),
+        ("generation_config.json", {"transcription_unknown_word_penalty": True}),
     ],
 )
 def test_a_file_that_is_json_and_nonsense_is_a_typed_error(

@@ -79,6 +79,9 @@ def test_without_a_seed_answers_differ() -> None:
         ({"num_beams": 0}, "num_beams"),
         ({"num_beams": 2.0}, "num_beams"),
         ({"num_beams": 2, "temperature": 1.0}, "num_beams"),
+        ({"num_beams": 2, "ctc_weight": -1.0}, "ctc_weight"),
+        ({"ctc_weight": 0.5}, "ctc_weight"),
+        ({"unknown_word_penalty": 0.5}, "unknown_word_penalty"),
         # Greedy decoding would not look at these.
         ({"top_p": 0.8}, "top_p"),
         ({"top_k": 20}, "top_k"),

@@ -17,6 +17,7 @@ from transformers import Qwen3ForCausalLM
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.configuration import EurekaAudioConfig
+from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.records import AudioClip, Phone
 from eureka_audio.training.checkpoint import load_weights, newest
 from eureka_audio.training.oracle import OracleModel
@@ -275,6 +276,10 @@ def test_parts_become_a_model_that_answers_and_comes_apart_again(
         world.clips[0].path, "what is said?", choices=["one", "two"]
     )
     assert str(reply) in {"one", "two"}
+    model = load_checkpoint(folder)
+    assert model.ctc_head is not None
+    assert torch.equal(model.ctc_head.weight, load_file(teachers)["heads.ctc_head.weight"])
+    assert model.generation_config.transcription_ctc_weight > 0
     by_the_clock.take_apart(
         argparse.Namespace(model=folder, parts=tmp_path / "parts", teachers=teachers)
     )

@@ -20,6 +20,7 @@ from eureka_audio.data.synthesis import corpora
 from eureka_audio.errors import CheckpointError, ConfigError, ManifestError
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.text.words import words_of
 from eureka_audio.training import stages, trainer
 from eureka_audio.training.checkpoint import newest
 from eureka_audio.training.recipe import Recipe, SourceConfig
@@ -111,7 +112,13 @@ def test_stage_2_starts_from_stage_1_and_moves_everything(
 def test_the_export_loads_and_answers(done: Workspace) -> None:
     model = load_checkpoint(done.run / "model", dtype=torch.float32).eval()
     processor = EurekaAudioProcessor.from_pretrained(done.run / "model")
-    trained = under(model_tensors(done, "stage2"), "model.")
+    tensors = model_tensors(done, "stage2")
+    kept = {f"ctc_head.{name}": t for name, t in under(tensors, "heads.ctc_head.").items()}
+    trained = under(tensors, "model.") | kept
+    assert kept.keys() <= model.state_dict().keys()
+    assert processor.known_words >= set(words_of(next(iter(done.lines))))
+    settings = model.generation_config
+    assert min(settings.transcription_ctc_weight, settings.transcription_unknown_word_penalty) > 0
     for name, tensor in model.state_dict().items():
         source = trained.get(name, trained["language_model.model.embed_tokens.weight"])
         assert torch.equal(tensor, source.to(torch.bfloat16).float()), name

@@ -15,10 +15,12 @@ from eureka_audio.inference.choices import check_choices, check_text
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.loading import load
 from eureka_audio.inference.long_audio import (
+    Opinions,
     max_chunk_seconds,
     max_transcript_tokens,
     sounding_chunks,
     transcription_beams,
+    transcription_opinions,
 )
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
@@ -143,7 +145,10 @@ class EurekaAudio:
         longest = max_chunk_seconds(self.model.generation_config)
         if num_beams is None:
             num_beams = transcription_beams(self.model.generation_config)
-        options = replace(GUARDED, num_beams=num_beams)
+        opinions = Opinions()
+        if num_beams > 1:
+            opinions = transcription_opinions(self.model.generation_config)
+        options = replace(GUARDED, num_beams=num_beams, **opinions._asdict())
         if language is not None:
             check_text(language, "language")
 
@@ -301,8 +306,8 @@ class EurekaAudio:
             errors: as in `transcribe`.
             progress: as in `transcribe`.
             **settings: `max_new_tokens` (512), `temperature` (0: greedy), `top_p`, `top_k`,
-                `repetition_penalty`, `stop`, `seed`, `max_repeats`, `num_beams`, as in
-                `GenerationOptions`.
+                `repetition_penalty`, `stop`, `seed`, `max_repeats`, `num_beams`, `ctc_weight`,
+                `unknown_word_penalty`, as in `GenerationOptions`.
 
         Raises:
             MessageError: a message is malformed.

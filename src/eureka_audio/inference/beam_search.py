@@ -83,9 +83,16 @@ class BeamSearch:
         return steps
 
     @property
-    def best(self) -> GrowingAnswer:
-        """The answer that was found; the search must be over."""
-        return self._ended[0].answer
+    def found(self) -> list[GrowingAnswer]:
+        """The answers that were found, the best first; the search must be over."""
+        return [beam.answer for beam in self._ended]
+
+    def best(self, bonuses: Sequence[float]) -> GrowingAnswer:
+        """The best of what was found, once each has its bonus added to its log-probability."""
+        pairs = zip(self._ended, bonuses, strict=True)
+        return max(
+            (beam._replace(log_prob=beam.log_prob + more) for beam, more in pairs), key=_worth
+        ).answer
 
 
 def _worth(ended: Beam) -> tuple[bool, float]:

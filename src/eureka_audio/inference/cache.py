@@ -43,7 +43,11 @@ class RoomyLayer(DynamicLayer):
         """A layer of its own with the given rows of this one; a row may be taken several times."""
         branch = RoomyLayer()
         branch.lazy_initialization(self.keys, self.values)
-        branch.keys, branch.values = self.keys[rows], self.values[rows]
+        # With the room behind, which the next token would otherwise copy everything to get.
+        keys, values = self._buffers or (self.keys, self.values)
+        branch._buffers = keys[rows], values[rows]
+        num_tokens = self.get_seq_length()
+        branch.keys, branch.values = (each[..., :num_tokens, :] for each in branch._buffers)
         return branch
 
 

@@ -14,9 +14,12 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from eureka_audio.audio import clock
+from eureka_audio.errors import ConfigError
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.cache import RoomyCache
 from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
 from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
 from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
 from eureka_audio.model import EurekaAudioForConditionalGeneration
@@ -37,6 +40,7 @@ class Engine:
         self.model = model
         self.processor = processor
         self.tokenizer = processor.tokenizer
+        self.known_words = processor.known_words
         self.end_ids = self._end_ids()
         self.suppressed_ids = list(model.generation_config.suppress_tokens or [])
 
@@ -66,7 +70,24 @@ class Engine:
             encoded: prompts that end with the opening of an answer.
             limits: the longest answer of each, in tokens, at least 1.
             options: how to choose tokens, and when to stop.
+
+        Raises:
+            ConfigError: a CTC head or a list of words is to be asked, and there is none.
         """
+        for name, weight, what, there in (
+            ("ctc_weight", options.ctc_weight, "CTC head", self.model.ctc_head is not None),
+            (
+                "unknown_word_penalty",
+                options.unknown_word_penalty,
+                "list of words",
+                bool(self.known_words),
+            ),
+        ):
+            if weight > 0 and not there:
+                raise ConfigError(
+                    f"{name}: expected 0 for a checkpoint without a {what}, got {weight}; "
+                    "leave it out"
+                )
         answers = self.begin(limits, options)
         if options.num_beams > 1:
             return self._search(encoded, answers, options)
@@ -124,6 +145,7 @@ class Engine:
     ) -> list[GrowingAnswer]:
         """The answers that beam search finds from empty ones; each beam is a row of the batch."""
         decoding = self.prefill(encoded)
+        ctc_logits_ALV = decoding.ctc_logits_ALV
         searches = [BeamSearch(answer, options.num_beams) for answer in answers]
         num_kept = options.num_beams * (1 + len(self.end_ids))
         seen = self._seen(encoded) if options.repetition_penalty != 1 else None
@@ -144,13 +166,50 @@ class Engine:
                     tokens.append(step.token)
                 first = end
             if not tokens:
-                return [search.best for search in searches]
+                break
             kept = torch.tensor(origins, device=self.device)
             tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
             decoding = decoding.fork(kept)
             if seen is not None:
                 seen = seen[kept].scatter(1, tokens_B1, True)
             decoding.extend(tokens_B1)
+        windows = iter(() if ctc_logits_ALV is None else ctc_logits_ALV)
+        return [
+            search.best(self._bonuses(search.found, item, windows, options))
+            for search, item in zip(searches, encoded, strict=True)
+        ]
+
+    def _bonuses(
+        self,
+        answers: Sequence[GrowingAnswer],
+        item: EncodedConversation,
+        windows: Iterator[Tensor],
+        options: GenerationOptions,
+    ) -> list[float]:
+        """What second opinions add to the log-probabilities of answers.
+
+        Args:
+            answers: to one conversation.
+            item: the conversation.
+            windows: CTC logits, its own first.
+            options: how much each opinion weighs.
+        """
+        texts = [answer.text for answer in answers]
+        bonuses = [0.0] * len(texts)
+        if options.ctc_weight > 0 and item.features:
+            heard = [
+                next(windows)[: clock.num_encoder_frames(log_mel.shape[1])]
+                for log_mel in item.features
+            ]
+            log_probs = spelling_log_probs(torch.cat(heard), texts)
+            bonuses = [options.ctc_weight * log_prob for log_prob in log_probs]
+        if options.unknown_word_penalty > 0:
+            bonuses = [
+                bonus
+                - options.unknown_word_penalty * share_of_unknown_words(text, self.known_words)
+                for bonus, text in zip(bonuses, texts, strict=True)
+            ]
+        return bonuses
 
     @torch.inference_mode()
     def prefill(self, encoded: Sequence[EncodedConversation]) -> "Decoding":
@@ -190,6 +249,7 @@ class Decoding:
 
     Attributes:
         logits_BV: of the tokens to come.
+        ctc_logits_ALV: of the windows that were read, where the model has a CTC head.
     """
 
     def __init__(
@@ -204,6 +264,7 @@ class Decoding:
         self._mask_BT = mask_BT
         self._lengths_B = lengths_B  # real tokens so far
         self.logits_BV = mask_BT.new_zeros(0)
+        self.ctc_logits_ALV: Tensor | None = None
 
     @classmethod
     def start(
@@ -244,6 +305,7 @@ class Decoding:
                 **(audio or {}),
             )
         self.logits_BV = output.logits[:, -1]
+        self.ctc_logits_ALV = output.ctc_logits
         logits: Tensor = output.logits
         return logits
 

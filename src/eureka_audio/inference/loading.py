@@ -13,10 +13,16 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference.long_audio import max_chunk_seconds, transcription_beams
+from eureka_audio.inference.long_audio import (
+    CTC_WEIGHT_KEY,
+    UNKNOWN_WORDS_KEY,
+    max_chunk_seconds,
+    transcription_beams,
+    transcription_opinions,
+)
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
-from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.processor import WORDS_FILE, EurekaAudioProcessor
 
 PACKAGED_MODELS = ("nano",)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -153,6 +159,21 @@ def load(
     check_match(model, processor, str(name))
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
     transcription_beams(model.generation_config)
+    opinions = transcription_opinions(model.generation_config)
+    for weight, key, what, there in (
+        (opinions.ctc_weight, CTC_WEIGHT_KEY, "a CTC head", model.ctc_head is not None),
+        (
+            opinions.unknown_word_penalty,
+            UNKNOWN_WORDS_KEY,
+            f"a list of words ({WORDS_FILE})",
+            bool(processor.known_words),
+        ),
+    ):
+        if weight > 0 and not there:
+            raise CheckpointError(
+                f"{name}: expected {what}, which {key} in its generation_config.json gives a say, "
+                "found none; take that out"
+            )
     return model.to(place), processor
 
 

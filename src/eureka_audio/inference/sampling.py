@@ -25,6 +25,8 @@ class GenerationSettings(TypedDict, total=False):
     seed: int | None
     max_repeats: int | None
     num_beams: int
+    ctc_weight: float
+    unknown_word_penalty: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class GenerationOptions:
             `None` lets it go on to its limit.
         num_beams: above 1, so many answers grow side by side and the most probable one is kept
             (`beam_search`).
+        ctc_weight: above 0, which beam is kept depends on the encoder's CTC head, too, with this
+            weight (`rescoring`); for transcripts.
+        unknown_word_penalty: above 0, it depends on the checkpoint's list of words, too.
 
     Raises:
         ConfigError: a value out of range, or a setting that would have no effect.
@@ -57,6 +62,8 @@ class GenerationOptions:
     seed: int | None = None
     max_repeats: int | None = None
     num_beams: int = 1
+    ctc_weight: float = 0.0
+    unknown_word_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
@@ -95,6 +102,13 @@ class GenerationOptions:
             self.is_greedy or self.num_beams == 1,
             "num_beams", "1 beside a temperature above 0", self.num_beams,
         )  # fmt: skip
+        for name in ("ctc_weight", "unknown_word_penalty"):
+            weight = getattr(self, name)
+            _require(_is_number(weight) and 0 <= weight < float("inf"), name, "0 or more", weight)
+            _require(
+                weight == 0 or self.num_beams > 1,
+                name, "several beams beside it, or it has no effect", weight,
+            )  # fmt: skip
         if self.temperature == 0:
             for name, neutral in (("top_p", 1.0), ("top_k", 0), ("seed", None)):
                 _require(

@@ -103,6 +103,11 @@ class EurekaAudioConfig(PreTrainedConfig):
         pad_windows: `True` encodes every window as 30 s, the rest being silence, as the released
             model does; `False` lets a window cost what it lasts.
         initializer_range: standard deviation of fresh weights that belong to no sub-model.
+        ctc_vocab_size: letters, the blank among them, that a CTC head over the encoder spells; 0
+            for a model without one.
+
+    Departure: the paper's model has no CTC head. With one, a transcript can be chosen by what the
+    encoder alone would spell, too (`inference.spelling`).
 
     Source: paper section 3.1, Figure 2.
     """
@@ -118,6 +123,7 @@ class EurekaAudioConfig(PreTrainedConfig):
         "ntp_loss",
         "load_balancing_loss",
         "router_statistics",
+        "ctc_logits",
     ]
 
     audio_config: Any = None
@@ -128,6 +134,7 @@ class EurekaAudioConfig(PreTrainedConfig):
     audio_end_token_id: int | None = None
     pad_windows: bool = True
     initializer_range: float = 0.02
+    ctc_vocab_size: int = 0
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, config_class in self.sub_configs.items():

@@ -43,11 +43,14 @@ class AudioFeaturesOutput:
         audio_embeds: `(N, D)`, the windows one after the other, padding left out.
         token_lengths: `(A,)` embeddings of each window; they sum to N.
         router_statistics: what the router decided; `None` for the dense adapter.
+        ctc_logits: `(A, L, letters)` of every encoder frame, padding included; `None` without a CTC
+            head.
     """
 
     audio_embeds: Tensor
     token_lengths: Tensor
     router_statistics: RouterStatistics | None
+    ctc_logits: Tensor | None = None
 
 
 @dataclass
@@ -64,6 +67,7 @@ class EurekaAudioOutput(ModelOutput):
         ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
         load_balancing_loss: scalar, Eq. 3; only with audio and a router.
         router_statistics: what the router decided; only with audio and a router.
+        ctc_logits: `(A, L, letters)`; only with audio and a CTC head.
     """
 
     loss: Tensor | None = None
@@ -74,6 +78,7 @@ class EurekaAudioOutput(ModelOutput):
     ntp_loss: Tensor | None = None
     load_balancing_loss: Tensor | None = None
     router_statistics: RouterStatistics | None = None
+    ctc_logits: Tensor | None = None
 
 
 def keep_positions(hidden_BTD: Tensor, logits_to_keep: int | Tensor) -> Tensor:
@@ -139,6 +144,9 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         self.audio_encoder = EurekaAudioEncoder(config.audio_config)
         self.adapter = build_adapter(config.adapter_config)
         self.language_model = Qwen3ForCausalLM(config.text_config)
+        self.ctc_head: nn.Linear | None = None
+        if config.ctc_vocab_size:
+            self.ctc_head = nn.Linear(config.audio_config.d_model, config.ctc_vocab_size)
         self.post_init()
         if config.audio_token_id is not None:
             # A generated placeholder would stand for audio that nobody gave.
@@ -154,6 +162,11 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         """Replace the output head, as `resize_token_embeddings` does."""
         self.language_model.lm_head = new_embeddings
+
+    def add_ctc_head(self, head: nn.Linear) -> None:
+        """Keep a head that the encoder has learnt to spell under; it becomes part of the model."""
+        self.config.ctc_vocab_size = head.out_features
+        self.ctc_head = head
 
     def get_audio_features(
         self, input_features: Tensor, feature_lengths: Tensor | None = None
@@ -179,8 +192,14 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         else:
             encoded = self.audio_encoder(input_features, feature_lengths)
         token_lengths = audio_token_lengths(feature_lengths)
-        adapted = self.adapter(encoded.last_hidden_state, token_lengths)
-        return AudioFeaturesOutput(adapted.audio_embeds, token_lengths, adapted.router_statistics)
+        heard_ALC = encoded.last_hidden_state
+        adapted = self.adapter(heard_ALC, token_lengths)
+        return AudioFeaturesOutput(
+            adapted.audio_embeds,
+            token_lengths,
+            adapted.router_statistics,
+            None if self.ctc_head is None else self.ctc_head(heard_ALC),
+        )
 
     def _pad_to_window(self, input_features: Tensor, feature_lengths: Tensor) -> Tensor:
         """Make every window `(A, M, 3000)`, silent past its own length, as the release hears it."""
@@ -294,6 +313,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             ntp_loss=ntp_loss,
             load_balancing_loss=balance,
             router_statistics=routing,
+            ctc_logits=None if audio is None else audio.ctc_logits,
         )
 
     def prepare_inputs_for_generation(

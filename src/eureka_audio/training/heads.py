@@ -1,4 +1,5 @@
-"""Heads on the encoder that teach it to listen, and are thrown away: letters, phones and tags.
+"""Heads on the encoder that teach it to listen: letters, phones and tags. The letters' head may be
+kept, to have a say in transcripts; the others are thrown away.
 
     spelling   of every clip with a transcript: connectionist temporal classification
     phones     of every clip that a synthesiser spoke: which of them each encoder frame holds
@@ -23,9 +24,8 @@ from eureka_audio.data.sources import HeardSample
 from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.data.tasks.labels import all_labels
 from eureka_audio.records import AudioClip
+from eureka_audio.text.letters import BLANK, CHARACTERS, CTC_VOCAB_SIZE, encode_characters
 
-BLANK = 0
-CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"
 SPEECH = "speech"
 TRAIT_TAGS = ("male voice", "female voice", "adult voice", "child voice")
 TAGS = (*all_labels(), *TRAIT_TAGS)
@@ -68,7 +68,7 @@ class EncoderHeads(nn.Module):
         super().__init__()
         self.config = config
         self.dropout = nn.Dropout(config.dropout)
-        self.ctc_head = nn.Linear(width, len(CHARACTERS) + 1)
+        self.ctc_head = nn.Linear(width, CTC_VOCAB_SIZE)
         self.phone_head = nn.Linear(width, len(PHONES) + 1)
         self.tag_head = nn.Linear(width, 2 * len(TAGS))
 
@@ -191,11 +191,6 @@ def pad_transcripts(transcripts: Sequence[str | None]) -> dict[str, Tensor]:
             targets[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
             lengths[row] = len(ids)
     return {"ctc_targets": targets, "ctc_lengths": lengths}
-
-
-def encode_characters(text: str) -> list[int]:
-    """Lower-case words -> character ids; a character outside the alphabet is left out."""
-    return [CHARACTERS.index(c) + 1 for c in text.lower() if c in CHARACTERS]
 
 
 def decode_characters(ctc_logits: Tensor, frame_lengths: Tensor) -> list[str]:

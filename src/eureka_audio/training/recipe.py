@@ -99,10 +99,15 @@ class EncoderStage(Config):
 
 
 class TextConfig(Config):
-    """Plain text: sentences of the free corpora, and what the sources' clips say and are."""
+    """Plain text: sentences of the free corpora, and what the sources' clips say and are.
+
+    Its words, and those that the clips of `word_sources` say, are what a transcript is held
+    against.
+    """
 
     vocab_size: int = 1024
     sources: tuple[str, ...] = ()
+    word_sources: tuple[str, ...] = ()
     num_sentences: int = 120_000
     renderings_per_clip: int = 3
 

@@ -23,11 +23,11 @@ from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.records import AudioClip
+from eureka_audio.text.letters import encode_characters
 from eureka_audio.training.heads import (
     NUM_EVENT_TAGS,
     SILENCE,
     UNKNOWN_FRAME,
-    encode_characters,
     frame_phones,
     is_speechless,
     spoken_words,

@@ -6,7 +6,7 @@ cut off. A finished stage is passed over.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,7 @@ from eureka_audio.text.tokenizer import (
     token_id,
     train_tokenizer,
 )
+from eureka_audio.text.words import words_of
 from eureka_audio.training.checkpoint import list_checkpoints, load_part, load_weights, newest
 from eureka_audio.training.encoder_stage import (
     look_through,
@@ -60,7 +61,8 @@ from eureka_audio.training.recipe import (
 from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_text
 from eureka_audio.training.trainer import train
 
-TRANSCRIPTION_BEAMS = 4  # a small model is often unsure
+# Of transcripts; a small model is often unsure.
+TRANSCRIPTION_BEAMS, TRANSCRIPTION_CTC_WEIGHT, UNKNOWN_WORD_PENALTY = 16, 0.25, 0.4
 TEMPLATE_EVERY = 50  # lines of text to one copy of the template, for the tokenizer alone
 
 logger = logging.getLogger(__name__)
@@ -180,8 +182,18 @@ def run_tokenizer_stage(space: Workspace) -> None:
     tokenizer = train_tokenizer(lines + template, recipe.text.vocab_size)
     num_mel_bins = preset(recipe.model.preset, **recipe.model.overrides).audio_config.num_mel_bins
     processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=num_mel_bins), tokenizer)
+    processor.known_words = known_words(space, lines)
     with atomic_folder(space.run / "processor") as folder:
         processor.save_pretrained(folder)
+
+
+def known_words(space: Workspace, lines: Iterable[str]) -> frozenset[str]:
+    """The words of the text, and those that the clips of the recipe's `word_sources` say."""
+    words = {word for line in lines for word in words_of(line)}
+    for name in space.recipe.text.word_sources:
+        for clip in space.recipe.sources[name].read(space.data, space.recordings):
+            words.update(words_of(clip.transcript or ""))
+    return frozenset(words)
 
 
 def corpus_sentences(space: Workspace) -> Iterator[str]:
@@ -330,8 +342,14 @@ def export(space: Workspace) -> None:
     """Write the last stage's model and the processor to `<run>/model`, in bf16."""
     last = list(space.recipe.stages)[-1]
     model = EurekaAudioForConditionalGeneration(space.config())
-    load_weights(newest(space.run / last), MultimodalModel(model, ()))
+    wrapped = MultimodalModel(model, ())
+    load_weights(newest(space.run / last), wrapped)
     longest = space.recipe.stages[last].mixture.max_clip_seconds
     model.generation_config.max_chunk_seconds = longest  # as long as it has learnt to hear
     model.generation_config.transcription_beams = TRANSCRIPTION_BEAMS
+    if space.processor.known_words:
+        model.generation_config.transcription_unknown_word_penalty = UNKNOWN_WORD_PENALTY
+    if space.recipe.stages[last].heads_weight > 0:  # the head has kept up with the encoder
+        model.add_ctc_head(wrapped.heads.ctc_head)
+        model.generation_config.transcription_ctc_weight = TRANSCRIPTION_CTC_WEIGHT
     save_model(model.to(torch.bfloat16), space.run / "model", space.processor)

@@ -3,7 +3,7 @@
 Its voices speak as people do, which those of the rule-based engines don't: sounds run into each
 other, and a stress moves pitch, length and loudness together. Debian has no package of it:
 ``recipes/nano/kokoro.py`` makes the folder that is read here out of packages of PyPI. The
-environment variable ``KOKORO`` names it, unless it is ``data/kokoro``.
+environment variable ``EUREKA_AUDIO_KOKORO`` names it, unless it is ``data/kokoro``.
 """
 
 import os
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eureka_audio.data.synthesis.phones import ESPEAK
 from eureka_audio.errors import MissingDependencyError
 
-FOLDER_VARIABLE, FOLDER = "KOKORO", "data/kokoro"
+FOLDER_VARIABLE, FOLDER = "EUREKA_AUDIO_KOKORO", "data/kokoro"
 MODEL, VOICES = "model.onnx", "voices.npz"
 SAMPLING_RATE = 24000
 SAMPLES_PER_FRAME = 600

@@ -1,0 +1,54 @@
+"""Second opinions on the transcripts that a beam search has found.
+
+A decoder may write a likely word that was not said, or spell one that does not exist. A CTC head
+over the encoder knows no words and takes each letter from the sound; a list of words knows no
+sound. A transcript that they, too, find probable is right more often than the decoder's first.
+
+Source: hybrid CTC/attention decoding (Watanabe et al., 2017), here as a choice among whole answers.
+Departure: the paper's model has neither; a checkpoint without them is transcribed as before.
+"""
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eureka_audio.text.letters import BLANK, encode_characters
+from eureka_audio.text.words import words_of
+
+
+def spelling_log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[float]:
+    """How probable each text is as the spelling of a sound: a log-probability per letter.
+
+    Args:
+        ctc_logits_LV: of every encoder frame, `(L, letters)`.
+        texts: what might have been said; what is no letter is passed over.
+
+    Returns:
+        One number for each text; ``-inf`` for one with more letters than fit into the frames.
+    """
+    spelt = [encode_characters(text) for text in texts]
+    log_probs_LV = ctc_logits_LV.float().cpu().log_softmax(-1)
+    losses = functional.ctc_loss(
+        log_probs_LV[:, None].expand(-1, len(texts), -1),
+        torch.tensor([letter for letters in spelt for letter in letters], dtype=torch.long),
+        torch.full((len(texts),), len(log_probs_LV)),
+        torch.tensor([len(letters) for letters in spelt]),
+        blank=BLANK,
+        reduction="none",
+    )
+    return [
+        -loss / max(1, len(letters)) for loss, letters in zip(losses.tolist(), spelt, strict=True)
+    ]
+
+
+def share_of_unknown_words(text: str, known_words: Collection[str]) -> float:
+    """Which share of a text's words is none of the known ones.
+
+    Example:
+        >>> share_of_unknown_words("A bule bird", {"a", "blue", "bird"})
+        0.3333333333333333
+    """
+    words = words_of(text)
+    return sum(word not in known_words for word in words) / max(1, len(words))

@@ -1,0 +1,221 @@
+"""Second opinions on transcripts: the encoder's, and that of a list of words."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_assistant import noise, tiny_model, tiny_processor
+from torch import nn
+
+from eureka_audio import EurekaAudio
+from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.inference import engine as engine_module
+from eureka_audio.inference.beam_search import BeamSearch
+from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
+from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+from eureka_audio.model.weights import load_checkpoint, save_checkpoint
+from eureka_audio.processor import WORDS_FILE, EncodedConversation
+from eureka_audio.text.chat import question_request
+from eureka_audio.text.letters import BLANK, CTC_VOCAB_SIZE, encode_characters
+from eureka_audio.text.words import words_of
+
+BEAMS = 4
+
+
+def spelling_model(seed: int = 0) -> EurekaAudioForConditionalGeneration:
+    """A tiny model that keeps a head, sure of its letters."""
+    model = tiny_model(seed)
+    torch.manual_seed(seed)
+    head = nn.Linear(model.config.audio_config.d_model, CTC_VOCAB_SIZE)
+    nn.init.normal_(head.weight, std=2.0)
+    model.add_ctc_head(head)
+    return model.eval()
+
+
+def encode(*clips: tuple[float, ...]) -> list[EncodedConversation]:
+    """A conversation about each tuple of windows, in seconds."""
+    processor = tiny_processor()
+    requests = []
+    for number, windows in enumerate(clips):
+        heard = [question_request(noise(s, 10 * number + i), "?") for i, s in enumerate(windows)]
+        encoded = [processor.encode(each, add_generation_prompt=True) for each in heard]
+        requests.append(
+            EncodedConversation(
+                tuple(i for each in encoded for i in each.input_ids),
+                tuple(i for each in encoded for i in each.labels),
+                tuple(f for each in encoded for f in each.features),
+                sum(windows),
+            )
+        )
+    return requests
+
+
+def texts_of(engine: Engine, encoded: list[EncodedConversation], **settings: float) -> list[str]:
+    options = GenerationOptions(**settings)
+    return [each.text for each in engine.generate(encoded, [12] * len(encoded), options)]
+
+
+def test_a_text_is_as_probable_as_all_ways_to_spell_it() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, CTC_VOCAB_SIZE)
+    log_probs = logits.log_softmax(-1)
+    a, b = encode_characters("ab")
+
+    def total(wanted: list[int]) -> float:
+        paths = itertools.product({BLANK, a, b}, repeat=4)
+        fitting = [
+            sum(float(log_probs[i, c]) for i, c in enumerate(path))
+            for path in paths
+            if [c for c, _ in itertools.groupby(path) if c != BLANK] == wanted
+        ]
+        return math.log(sum(map(math.exp, fitting)))
+
+    found = spelling_log_probs(logits, ["ab", "A, b?", "aa", "", "abab a"])
+    assert found[0] == pytest.approx(total([a, b]) / 2, abs=1e-5)
+    assert found[1] == pytest.approx(spelling_log_probs(logits, ["a b"])[0], abs=1e-6)
+    assert found[2] == pytest.approx(total([a, a]) / 2, abs=1e-5)
+    assert found[3] == pytest.approx(float(log_probs[:, BLANK].sum()), abs=1e-5)
+    assert found[4] == -math.inf
+
+
+def test_the_ear_has_the_say_it_is_given() -> None:
+    changed = 0
+    for seed in range(6):
+        engine = Engine(spelling_model(seed), tiny_processor())
+        encoded = encode((0.9,))
+        plain, none, all_of_it = (
+            texts_of(engine, encoded, num_beams=BEAMS, ctc_weight=weight)[0]
+            for weight in (0.0, 1e-9, 1e6)
+        )
+        assert plain == none
+        changed += plain != all_of_it
+        [search] = searched(engine, encoded)
+        [features] = encoded[0].features
+        logits = engine.model.get_audio_features(features[None]).ctc_logits[0].detach()
+        scores = spelling_log_probs(logits, search)
+        best = {text for text, score in zip(search, scores, strict=True) if score == max(scores)}
+        assert all_of_it in best
+    assert changed
+
+
+def test_unknown_words_cost_what_they_are_told_to() -> None:
+    changed = 0
+    for seed in range(6):
+        processor = tiny_processor()
+        engine = Engine(tiny_model(seed), processor)
+        encoded = encode((0.9,))
+        [search] = searched(engine, encoded)
+        for known in search:
+            engine.known_words = frozenset(words_of(known))
+            least = min(share_of_unknown_words(text, engine.known_words) for text in search)
+            if not engine.known_words:
+                continue
+            [text] = texts_of(engine, encoded, num_beams=BEAMS, unknown_word_penalty=1e6)
+            assert share_of_unknown_words(text, engine.known_words) == least
+            changed += text != search[0]
+    assert changed
+
+
+def searched(engine: Engine, encoded: list[EncodedConversation]) -> list[list[str]]:
+    """The texts that a search finds for each conversation, the best first."""
+    found: list[list[str]] = []
+
+    class Watched(BeamSearch):
+        def best(self, bonuses: Sequence[float]) -> GrowingAnswer:
+            found.append([answer.text for answer in self.found])
+            return super().best(bonuses)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "BeamSearch", Watched)
+        texts_of(engine, encoded, num_beams=BEAMS)
+    return found
+
+
+def test_rows_of_a_batch_are_spelt_apart_and_windows_of_a_row_together() -> None:
+    engine = Engine(spelling_model(3), tiny_processor())
+    encoded = encode((0.4,), (1.5, 0.7), (2.0,))
+    settings = {"num_beams": BEAMS, "ctc_weight": 3.0}
+    together = texts_of(engine, encoded, **settings)
+    assert together == [texts_of(engine, [item], **settings)[0] for item in encoded]
+    assert together != texts_of(engine, encoded, num_beams=BEAMS)
+
+
+def test_text_alone_has_no_second_opinion() -> None:
+    engine = Engine(spelling_model(), tiny_processor())
+    ids = tuple(engine.tokenizer.encode("hello"))
+    item = EncodedConversation(ids, ids, (), 0.0)
+    spelt = texts_of(engine, [item], num_beams=BEAMS, ctc_weight=1.0)
+    assert spelt == texts_of(engine, [item], num_beams=BEAMS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"), [("ctc_weight", "CTC head"), ("unknown_word_penalty", "list of words")]
+)
+def test_an_opinion_that_nobody_has_is_a_typed_error(setting: str, what: str) -> None:
+    engine = Engine(tiny_model(), tiny_processor())
+    with pytest.raises(ConfigError, match=f"{setting}: .* without a {what}"):
+        texts_of(engine, encode((0.5,)), num_beams=BEAMS, **{setting: 0.5})
+
+
+def test_the_checkpoint_gives_the_ear_a_say_in_transcripts(tmp_path: Path) -> None:
+    model = spelling_model(2)
+    model.generation_config.transcription_beams = BEAMS
+    model.generation_config.transcription_ctc_weight = 5.0
+    save_checkpoint(model, tmp_path / "tiny", tiny_processor())
+    loaded = EurekaAudio.from_pretrained(tmp_path / "tiny")
+    assert torch.equal(loaded.model.ctc_head.weight, model.ctc_head.weight)
+    clips = [noise(s, i) for i, s in enumerate((0.6, 1.2, 2.2, 0.9, 1.7))]
+    spelt = [str(reply) for reply in loaded.transcribe(clips)]
+    greedy = [str(reply) for reply in loaded.transcribe(clips, num_beams=1)]
+    loaded.model.generation_config.transcription_ctc_weight = 0.0
+    plain = [str(reply) for reply in loaded.transcribe(clips)]
+    assert spelt != plain
+    loaded.model.generation_config.transcription_ctc_weight = 5.0
+    loaded.model.ctc_head.weight.data.zero_()  # no opinion on letters
+    assert [str(reply) for reply in loaded.transcribe(clips, num_beams=1)] == greedy
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("transcription_ctc_weight", "a CTC head"),
+        ("transcription_unknown_word_penalty", "a list of words"),
+    ],
+)
+def test_a_checkpoint_that_asks_for_what_it_lacks_is_refused(
+    tmp_path: Path, key: str, what: str
+) -> None:
+    model = tiny_model()
+    setattr(model.generation_config, key, 0.5)
+    save_checkpoint(model, tmp_path / "tiny", tiny_processor())
+    with pytest.raises(CheckpointError, match=f"expected {what}.*{key}"):
+        EurekaAudio.from_pretrained(tmp_path / "tiny")
+
+
+def test_the_list_of_words_travels_with_the_checkpoint(tmp_path: Path) -> None:
+    processor = tiny_processor()
+    processor.known_words = frozenset({"tea", "o'clock", "caf\u00e9"})
+    model = tiny_model()
+    model.generation_config.transcription_unknown_word_penalty = 0.5
+    save_checkpoint(model, tmp_path / "tiny", processor)
+    assert "known_words" not in (tmp_path / "tiny" / "processor_config.json").read_text()
+    assistant = EurekaAudio.from_pretrained(tmp_path / "tiny")
+    assert assistant.processor.known_words == processor.known_words
+    (tmp_path / "tiny" / WORDS_FILE).write_text("another\n")
+    with pytest.raises(CheckpointError, match=WORDS_FILE):
+        EurekaAudio.from_pretrained(tmp_path / "tiny")
+
+
+def test_a_head_that_the_file_lacks_is_missed(tmp_path: Path) -> None:
+    save_checkpoint(tiny_model(), tmp_path / "tiny", tiny_processor())
+    config = tmp_path / "tiny" / "config.json"
+    config.write_text(config.read_text().replace('"ctc_vocab_size": 0', '"ctc_vocab_size": 29'))
+    (tmp_path / "tiny" / "checksums.json").unlink()
+    with pytest.raises(CheckpointError, match="ctc_head"):
+        load_checkpoint(tmp_path / "tiny")
