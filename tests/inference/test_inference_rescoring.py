@@ -198,6 +198,18 @@ def test_a_checkpoint_that_asks_for_what_it_lacks_is_refused(
         EurekaAudio.from_pretrained(tmp_path / "tiny")
 
 
+def test_a_head_of_another_alphabet_is_refused_and_learns_nothing(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.add_ctc_head(nn.Linear(model.config.audio_config.d_model, 5))
+    assert not any(parameter.requires_grad for parameter in model.ctc_head.parameters())
+    with pytest.raises(ConfigError, match="ctc_weight"):
+        texts_of(Engine(model, tiny_processor()), encode((0.5,)), num_beams=2, ctc_weight=0.5)
+    model.generation_config.transcription_ctc_weight = 0.5
+    save_checkpoint(model, tmp_path / "tiny", tiny_processor())
+    with pytest.raises(CheckpointError, match="CTC head of 29 letters"):
+        EurekaAudio.from_pretrained(tmp_path / "tiny")
+
+
 def test_the_list_of_words_travels_with_the_checkpoint(tmp_path: Path) -> None:
     processor = tiny_processor()
     processor.known_words = frozenset({"tea", "o'clock", "caf\u00e9"})

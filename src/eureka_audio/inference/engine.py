@@ -24,6 +24,7 @@ from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, pe
 from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.text.letters import CTC_VOCAB_SIZE
 from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
 
 # A batch is made smaller once this share of its rows has finished: copying the cache costs
@@ -75,7 +76,12 @@ class Engine:
             ConfigError: a CTC head or a list of words is to be asked, and there is none.
         """
         for name, weight, what, there in (
-            ("ctc_weight", options.ctc_weight, "CTC head", self.model.ctc_head is not None),
+            (
+                "ctc_weight",
+                options.ctc_weight,
+                f"CTC head of {CTC_VOCAB_SIZE} letters",
+                self.model.config.ctc_vocab_size == CTC_VOCAB_SIZE,
+            ),
             (
                 "unknown_word_penalty",
                 options.unknown_word_penalty,

@@ -23,6 +23,7 @@ from eureka_audio.inference.long_audio import (
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import WORDS_FILE, EurekaAudioProcessor
+from eureka_audio.text.letters import CTC_VOCAB_SIZE
 
 PACKAGED_MODELS = ("nano",)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -161,7 +162,12 @@ def load(
     transcription_beams(model.generation_config)
     opinions = transcription_opinions(model.generation_config)
     for weight, key, what, there in (
-        (opinions.ctc_weight, CTC_WEIGHT_KEY, "a CTC head", model.ctc_head is not None),
+        (
+            opinions.ctc_weight,
+            CTC_WEIGHT_KEY,
+            f"a CTC head of {CTC_VOCAB_SIZE} letters",
+            model.config.ctc_vocab_size == CTC_VOCAB_SIZE,
+        ),
         (
             opinions.unknown_word_penalty,
             UNKNOWN_WORDS_KEY,

@@ -107,7 +107,7 @@ class EurekaAudioConfig(PreTrainedConfig):
             for a model without one.
 
     Departure: the paper's model has no CTC head. With one, a transcript can be chosen by what the
-    encoder alone would spell, too (`inference.spelling`).
+    encoder alone would spell, too (`inference.rescoring`).
 
     Source: paper section 3.1, Figure 2.
     """

@@ -146,7 +146,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         self.language_model = Qwen3ForCausalLM(config.text_config)
         self.ctc_head: nn.Linear | None = None
         if config.ctc_vocab_size:
-            self.ctc_head = nn.Linear(config.audio_config.d_model, config.ctc_vocab_size)
+            self.add_ctc_head(nn.Linear(config.audio_config.d_model, config.ctc_vocab_size))
         self.post_init()
         if config.audio_token_id is not None:
             # A generated placeholder would stand for audio that nobody gave.
@@ -164,9 +164,11 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         self.language_model.lm_head = new_embeddings
 
     def add_ctc_head(self, head: nn.Linear) -> None:
-        """Keep a head that the encoder has learnt to spell under; it becomes part of the model."""
+        """Keep a head that the encoder has learnt to spell under; it becomes part of the model, and
+        learns no more, since no loss of the model's depends on it.
+        """
         self.config.ctc_vocab_size = head.out_features
-        self.ctc_head = head
+        self.ctc_head = head.requires_grad_(False)
 
     def get_audio_features(
         self, input_features: Tensor, feature_lengths: Tensor | None = None
