@@ -23,6 +23,7 @@ import re
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -94,8 +95,13 @@ def wordnet_words(folder: Path = WORDNET) -> list[str]:
     return [word for word in words if re.fullmatch(r"[a-z]{2,15}", word) and word not in UNSUITABLE]
 
 
-def _wordnet(folder: Path) -> Iterator[tuple[list[str], str]]:
+@cache
+def _wordnet(folder: Path) -> tuple[tuple[list[str], str], ...]:
     """The words and the gloss of each of WordNet's meanings."""
+    return tuple(_meanings(folder))
+
+
+def _meanings(folder: Path) -> Iterator[tuple[list[str], str]]:
     for part in ("noun", "verb", "adj", "adv"):
         path = _require(folder / f"data.{part}", "wordnet-base")
         for line in path.read_text("ascii", "replace").splitlines():
