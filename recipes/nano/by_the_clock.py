@@ -73,13 +73,7 @@ from eureka_audio.training.multimodal import MultimodalModel, oracle_loss
 from eureka_audio.training.optimizer import OptimizerConfig, build_optimizers
 from eureka_audio.training.oracle import OracleModel
 from eureka_audio.training.resident import ResidentClips
-from eureka_audio.training.stages import (
-    TRANSCRIPTION_BEAMS,
-    TRANSCRIPTION_CTC_WEIGHT,
-    UNKNOWN_WORD_PENALTY,
-    Workspace,
-    match_loudness,
-)
+from eureka_audio.training.stages import Workspace, match_loudness, prepare_to_transcribe
 from eureka_audio.training.text_pretraining import TextModel
 from eureka_audio.training.trainer import BatchLoss, TrainerConfig, train_step
 
@@ -628,12 +622,8 @@ def assemble(args: argparse.Namespace) -> None:
     for name, module in each_part(parts):
         load_part(args.parts / f"{name}.safetensors", module)
     save_file(kept(teachers_of(parts)), args.teachers)
-    model.add_ctc_head(parts["encoder"].heads.ctc_head)
-    model.generation_config.max_chunk_seconds = MAX_CHUNK_SECONDS
-    model.generation_config.transcription_beams = TRANSCRIPTION_BEAMS
-    model.generation_config.transcription_ctc_weight = TRANSCRIPTION_CTC_WEIGHT
-    if space.processor.known_words:
-        model.generation_config.transcription_unknown_word_penalty = UNKNOWN_WORD_PENALTY
+    ctc_head = parts["encoder"].heads.ctc_head
+    prepare_to_transcribe(model, space.processor, ctc_head, MAX_CHUNK_SECONDS)
     save_model(model.to(torch.bfloat16), args.out, space.processor)
     say("saved", args.out, "and", args.teachers)
 

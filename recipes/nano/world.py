@@ -58,7 +58,6 @@ TALKS_PER_CLIP = {
     "oracle": {
         "readings": 1,
         "synthetic": 2,
-        "voices": 2,
         "sentences": 3,
         "digits": 4,
         "spoken_digits": 2,

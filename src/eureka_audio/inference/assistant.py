@@ -15,13 +15,13 @@ from eureka_audio.inference.choices import check_choices, check_text
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.loading import load
 from eureka_audio.inference.long_audio import (
-    Opinions,
     max_chunk_seconds,
     max_transcript_tokens,
     sounding_chunks,
     transcription_beams,
     transcription_opinions,
 )
+from eureka_audio.inference.rescoring import Opinions
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
 from eureka_audio.inference.workload import ErrorHandling, Piece, Request, Workload

@@ -19,12 +19,15 @@ from eureka_audio.errors import ConfigError
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.cache import RoomyCache
 from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
+from eureka_audio.inference.rescoring import (
+    Opinions,
+    share_of_unknown_words,
+    spelling_log_probs,
+)
 from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
 from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
-from eureka_audio.text.letters import CTC_VOCAB_SIZE
 from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
 
 # A batch is made smaller once this share of its rows has finished: copying the cache costs
@@ -41,7 +44,6 @@ class Engine:
         self.model = model
         self.processor = processor
         self.tokenizer = processor.tokenizer
-        self.known_words = processor.known_words
         self.end_ids = self._end_ids()
         self.suppressed_ids = list(model.generation_config.suppress_tokens or [])
 
@@ -75,25 +77,12 @@ class Engine:
         Raises:
             ConfigError: a CTC head or a list of words is to be asked, and there is none.
         """
-        for name, weight, what, there in (
-            (
-                "ctc_weight",
-                options.ctc_weight,
-                f"CTC head of {CTC_VOCAB_SIZE} letters",
-                self.model.config.ctc_vocab_size == CTC_VOCAB_SIZE,
-            ),
-            (
-                "unknown_word_penalty",
-                options.unknown_word_penalty,
-                "list of words",
-                bool(self.known_words),
-            ),
-        ):
-            if weight > 0 and not there:
-                raise ConfigError(
-                    f"{name}: expected 0 for a checkpoint without a {what}, got {weight}; "
-                    "leave it out"
-                )
+        opinions = Opinions(options.ctc_weight, options.unknown_word_penalty)
+        for name, what in opinions.lacking(self.model, self.processor):
+            raise ConfigError(
+                f"{name}: expected 0 for a checkpoint without a {what}, got "
+                f"{getattr(opinions, name)}; leave it out"
+            )
         answers = self.begin(limits, options)
         if options.num_beams > 1:
             return self._search(encoded, answers, options)
@@ -212,7 +201,8 @@ class Engine:
         if options.unknown_word_penalty > 0:
             bonuses = [
                 bonus
-                - options.unknown_word_penalty * share_of_unknown_words(text, self.known_words)
+                - options.unknown_word_penalty
+                * share_of_unknown_words(text, self.processor.known_words)
                 for bonus, text in zip(bonuses, texts, strict=True)
             ]
         return bonuses

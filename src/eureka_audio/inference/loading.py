@@ -14,16 +14,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference.long_audio import (
-    CTC_WEIGHT_KEY,
-    UNKNOWN_WORDS_KEY,
+    OPINION_KEYS,
     max_chunk_seconds,
     transcription_beams,
     transcription_opinions,
 )
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
-from eureka_audio.processor import WORDS_FILE, EurekaAudioProcessor
-from eureka_audio.text.letters import CTC_VOCAB_SIZE
+from eureka_audio.processor import EurekaAudioProcessor
 
 PACKAGED_MODELS = ("nano",)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -161,25 +159,11 @@ def load(
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
     transcription_beams(model.generation_config)
     opinions = transcription_opinions(model.generation_config)
-    for weight, key, what, there in (
-        (
-            opinions.ctc_weight,
-            CTC_WEIGHT_KEY,
-            f"a CTC head of {CTC_VOCAB_SIZE} letters",
-            model.config.ctc_vocab_size == CTC_VOCAB_SIZE,
-        ),
-        (
-            opinions.unknown_word_penalty,
-            UNKNOWN_WORDS_KEY,
-            f"a list of words ({WORDS_FILE})",
-            bool(processor.known_words),
-        ),
-    ):
-        if weight > 0 and not there:
-            raise CheckpointError(
-                f"{name}: expected {what}, which {key} in its generation_config.json gives a say, "
-                "found none; take that out"
-            )
+    for opinion, what in opinions.lacking(model, processor):
+        raise CheckpointError(
+            f"{name}: expected a {what}, which {OPINION_KEYS[opinion]} in its "
+            "generation_config.json gives a say, found none; take that out"
+        )
     return model.to(place), processor
 
 

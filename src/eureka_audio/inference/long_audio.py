@@ -5,7 +5,6 @@ They are cut at pauses, silence is left out, and the sound bounds how much may b
 
 from collections.abc import Sequence
 from math import inf
-from typing import NamedTuple
 
 from transformers import GenerationConfig
 
@@ -13,6 +12,7 @@ from eureka_audio.audio import clock
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.audio.window import split_at_pauses
 from eureka_audio.errors import CheckpointError
+from eureka_audio.inference.rescoring import Opinions
 
 # The chunk length lives in the checkpoint's generation_config.json, since it depends on the length
 # of what a model was trained on; without it a chunk is a window.
@@ -20,8 +20,7 @@ CHUNK_SECONDS_KEY = "max_chunk_seconds"
 # So does the number of beams that pays for a model when it transcribes; without it there is one.
 BEAMS_KEY = "transcription_beams"
 # And how much of a say its CTC head and its list of words have in which of them is kept.
-CTC_WEIGHT_KEY = "transcription_ctc_weight"
-UNKNOWN_WORDS_KEY = "transcription_unknown_word_penalty"
+OPINION_KEYS = {name: f"transcription_{name}" for name in Opinions._fields}
 
 # A transcript may take at most two tokens for each audio token (25 a second; fast speech takes 12
 # of a small vocabulary), and a few more, so that a word at the very end is not cut.
@@ -61,23 +60,14 @@ def transcription_beams(generation_config: GenerationConfig) -> int:
     return num_beams
 
 
-class Opinions(NamedTuple):
-    """How much of a say a model's CTC head and its list of words have in its transcripts: 0 for
-    none (`GenerationOptions`).
-    """
-
-    ctc_weight: float = 0.0
-    unknown_word_penalty: float = 0.0
-
-
 def transcription_opinions(generation_config: GenerationConfig) -> Opinions:
     """What the checkpoint gives second opinions.
 
     Raises:
         CheckpointError: it names something else than numbers of at least 0.
     """
-    weights = []
-    for key in (CTC_WEIGHT_KEY, UNKNOWN_WORDS_KEY):
+    weights = {}
+    for name, key in OPINION_KEYS.items():
         weight = getattr(generation_config, key, 0.0)
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not is_number or not 0 <= weight < inf:
@@ -85,8 +75,8 @@ def transcription_opinions(generation_config: GenerationConfig) -> Opinions:
                 f"generation_config.json: expected {key} of at least 0, got {weight!r}; "
                 "correct it or take it out"
             )
-        weights.append(float(weight))
-    return Opinions(*weights)
+        weights[name] = float(weight)
+    return Opinions(**weights)
 
 
 def sounding_chunks(audio: DecodedAudio, max_seconds: float) -> list[DecodedAudio]:

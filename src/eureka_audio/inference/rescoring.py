@@ -8,14 +8,35 @@ Source: hybrid CTC/attention decoding (Watanabe et al., 2017), here as a choice 
 Departure: the paper's model has neither; a checkpoint without them is transcribed as before.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from eureka_audio.text.letters import BLANK, encode_characters
+from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.processor import WORDS_FILE, EurekaAudioProcessor
+from eureka_audio.text.letters import BLANK, CTC_VOCAB_SIZE, encode_characters
 from eureka_audio.text.words import words_of
+
+
+class Opinions(NamedTuple):
+    """How much of a say a model's CTC head and its list of words have in its transcripts: 0 for
+    none (`GenerationOptions`).
+    """
+
+    ctc_weight: float = 0.0
+    unknown_word_penalty: float = 0.0
+
+    def lacking(
+        self, model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor
+    ) -> Iterator[tuple[str, str]]:
+        """The name of each that is asked for and is not there, and what would have to be."""
+        if self.ctc_weight > 0 and model.config.ctc_vocab_size != CTC_VOCAB_SIZE:
+            yield "ctc_weight", f"CTC head of {CTC_VOCAB_SIZE} letters"
+        if self.unknown_word_penalty > 0 and not processor.known_words:
+            yield "unknown_word_penalty", f"list of words ({WORDS_FILE})"
 
 
 def spelling_log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[float]:

@@ -338,18 +338,42 @@ def match_loudness(
     nn.init.constant_(model.adapter.layer_norm.weight, loudness)
 
 
+def prepare_to_transcribe(
+    model: EurekaAudioForConditionalGeneration,
+    processor: EurekaAudioProcessor,
+    ctc_head: nn.Linear | None,
+    max_chunk_seconds: float,
+) -> None:
+    """Let a trained model say how it is to transcribe.
+
+    Args:
+        model: its generation configuration is filled in.
+        processor: its list of words, if it has one, gets a say.
+        ctc_head: gets a say, and becomes part of the model.
+        max_chunk_seconds: as long as it has learnt to hear.
+    """
+    settings = model.generation_config
+    settings.max_chunk_seconds = max_chunk_seconds
+    settings.transcription_beams = TRANSCRIPTION_BEAMS
+    if processor.known_words:
+        settings.transcription_unknown_word_penalty = UNKNOWN_WORD_PENALTY
+    if ctc_head is not None:
+        model.add_ctc_head(ctc_head)
+        settings.transcription_ctc_weight = TRANSCRIPTION_CTC_WEIGHT
+
+
 def export(space: Workspace) -> None:
     """Write the last stage's model and the processor to `<run>/model`, in bf16."""
     last = list(space.recipe.stages)[-1]
     model = EurekaAudioForConditionalGeneration(space.config())
     wrapped = MultimodalModel(model, ())
     load_weights(newest(space.run / last), wrapped)
-    longest = space.recipe.stages[last].mixture.max_clip_seconds
-    model.generation_config.max_chunk_seconds = longest  # as long as it has learnt to hear
-    model.generation_config.transcription_beams = TRANSCRIPTION_BEAMS
-    if space.processor.known_words:
-        model.generation_config.transcription_unknown_word_penalty = UNKNOWN_WORD_PENALTY
-    if space.recipe.stages[last].heads_weight > 0:  # the head has kept up with the encoder
-        model.add_ctc_head(wrapped.heads.ctc_head)
-        model.generation_config.transcription_ctc_weight = TRANSCRIPTION_CTC_WEIGHT
+    stage = space.recipe.stages[last]
+    has_kept_up = stage.heads_weight > 0  # the head, with the encoder
+    prepare_to_transcribe(
+        model,
+        space.processor,
+        wrapped.heads.ctc_head if has_kept_up else None,
+        stage.mixture.max_clip_seconds,
+    )
     save_model(model.to(torch.bfloat16), space.run / "model", space.processor)

@@ -156,6 +156,10 @@ SHORT_WORDS, SHORT_DIGIT_SHARE, RESERVED_STEP = 9, 0.15, 10  # of a `ShortBook`
 PROMPT_SHARE, DIGIT_SHARE, SINGLE_DIGIT_SHARE = 0.10, 0.05, 0.02  # what is left is the grammar's
 
 
+def _single_digit(rng: random.Random) -> Sentence:
+    return Sentence(rng.choice(DIGITS), "grammar", OWN)
+
+
 class Book(Protocol):
     """What a corpus says."""
 
@@ -181,7 +185,7 @@ class DigitBook:
 
     def next_sentence(self) -> Sentence:
         """The next digit."""
-        return Sentence(self.rng.choice(DIGITS), "grammar", OWN)
+        return _single_digit(self.rng)
 
 
 class ReadingBook:
@@ -225,7 +229,7 @@ class ShortBook:
     def next_sentence(self) -> Sentence:
         """The next sentence of few words, or a digit."""
         if self.rng.random() < SHORT_DIGIT_SHARE:
-            return Sentence(self.rng.choice(DIGITS), "grammar", OWN)
+            return _single_digit(self.rng)
         while True:
             sentence = self.book.next_sentence()
             if len(sentence.words.split()) <= SHORT_WORDS:
@@ -313,7 +317,7 @@ class SentenceBook:
                 return pool[position % len(pool)]
             dice -= share
         if dice < SINGLE_DIGIT_SHARE:
-            return Sentence(self.rng.choice(DIGITS), "grammar", OWN)
+            return _single_digit(self.rng)
         if dice < SINGLE_DIGIT_SHARE + DIGIT_SHARE:
             return Sentence(digit_string(self.rng), "grammar", OWN)
         return Sentence(everyday_sentence(self.rng), "grammar", OWN)

@@ -134,11 +134,7 @@ def draw_delivery(
     if engine is None:
         engine = rng.choices(list(ENGINE_SHARES), list(ENGINE_SHARES.values()))[0]
     is_child = rng.random() < CHILD_SHARE
-    voice, gender = (
-        _draw_kokoro(is_child, is_held_out, rng)
-        if engine == "kokoro"
-        else _draw_voice(engine, is_child, rng)
-    )
+    voice, gender = _draw_voice(engine, is_child, is_held_out, rng)
     if not is_child:
         shift = rng.choice((0.92, 0.96, 1.0, 1.0, 1.04, 1.08))
     elif gender == "male":
@@ -179,7 +175,11 @@ def _draw_kokoro(is_child: bool, is_held_out: bool, rng: random.Random) -> tuple
     return rng.choice(voices), gender
 
 
-def _draw_voice(engine: Engine, is_child: bool, rng: random.Random) -> tuple[str, Gender | None]:
+def _draw_voice(
+    engine: Engine, is_child: bool, is_held_out: bool, rng: random.Random
+) -> tuple[str, Gender | None]:
+    if engine == "kokoro":
+        return _draw_kokoro(is_child, is_held_out, rng)
     if engine == "flite":
         return rng.choice([v for v in FLITE if v[0] != "awb" or not is_child])
     if engine == "festival":
