@@ -26,7 +26,7 @@ from eureka_audio.data.recordings import read_dataset
 from eureka_audio.data.synthesis.captions import named_labels
 from eureka_audio.data.tasks import evaluation_items
 from eureka_audio.evaluation.metrics import word_error_rate
-from eureka_audio.inference.long_audio import transcription_beams
+from eureka_audio.inference.long_audio import transcription_beams, transcription_opinions
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip
 
@@ -89,13 +89,17 @@ def main() -> int:
         report(name, figures[name])
     figures["caption_event_f1"] = measure_captions(model, made("scenes"))
     report("caption_event_f1", figures["caption_event_f1"])
+    settings = model.model.generation_config
     result = {
         "benchmark": "acceptance",
         "model": args.model,
         "split": args.split,
         "figures": figures,
         "goals": GOALS,
-        "transcription_beams": transcription_beams(model.model.generation_config),
+        "transcription": {
+            "num_beams": transcription_beams(settings),
+            **transcription_opinions(settings)._asdict(),
+        },
         "seconds": round(time.time() - started, 1),
         **environment(),
     }

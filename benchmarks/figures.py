@@ -29,7 +29,9 @@ TITLES = {
 
 
 def acceptance_table(result: dict[str, Any]) -> str:
-    """The acceptance figures as a Markdown table."""
+    """The acceptance figures as a Markdown table; they must be of `test`."""
+    if result["split"] != "test":
+        raise SystemExit(f"expected figures of test, got those of {result['split']}")
     rows = ["| what | measured | must | stretch | clips |", "|---|--:|--:|--:|--:|"]
     for name, title in TITLES.items():
         figure, (must, stretch) = result["figures"][name], result["goals"][name]

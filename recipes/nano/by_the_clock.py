@@ -111,11 +111,11 @@ READ = {
 }
 CONVERSED = {
     "synthetic": 8,
-    "voices": 7,
+    "voices": 8,
     "sentences": 2.2,
     "splices": 6,
     "digits": 1.5,
-    "spoken_digits": 1.2,
+    "spoken_digits": 1.8,
     "sounds": 1.0,
     "instruments": 4,
     "rendered": 0.4,

@@ -1,7 +1,9 @@
 """The house around the code: what the papers say is there, is there."""
 
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -156,3 +158,11 @@ def test_make_refuses_an_old_python(tmp_path: Path) -> None:
 def test_the_figures_of_the_readme_are_the_committed_results() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "figures.py"), "--check"]
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_figures_of_dev_do_not_enter_the_readme() -> None:
+    acceptance_table = runpy.run_path(str(ROOT / "benchmarks" / "figures.py"))["acceptance_table"]
+    result = json.loads((ROOT / "benchmarks" / "results" / "acceptance.json").read_text())
+    assert "| clips |" in acceptance_table(result)
+    with pytest.raises(SystemExit, match="got those of dev"):
+        acceptance_table({**result, "split": "dev"})

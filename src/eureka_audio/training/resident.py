@@ -43,8 +43,11 @@ SAME_SPEED = (1.0, 1.0)
 TRACTS = (0.93, 1.08)  # factors on formants and pitch that leave a voice what it is
 OTHER_TRACTS = (0.8, 1.25)  # and those that make it somebody else's
 OTHER_SHARE = 0.5  # of the voices that need not stay what they are
-NARROW_SHARE = 0.2
+NARROW_SHARE = 0.3
 NARROW_FROM = 0.7  # of the mel bins, the least that a narrow band leaves: about 3.3 kHz
+TELEPHONE = 0.775  # of them, what a rate of 8 kHz leaves, and half of the narrow bands do
+NOISY_SHARE = 0.45
+MAX_COLOUR = 1.2  # log10 of power, by which a noise has more or less at a few frequencies
 NOTHING = -10.0  # log10 of power
 RESPONSE_KNOTS = 7
 MAX_RESPONSE = 0.8  # log10 of power, 8 dB
@@ -389,8 +392,7 @@ def _tracts(may_change: Tensor) -> Tensor:
 
 
 def _spoilt(mel_AFM: Tensor, valid_AF: Tensor, tract_A: Tensor) -> Tensor:
-    """Another vocal tract, a narrow band in a fifth of the clips, a noise below the sound in a
-    third, a microphone and level.
+    """Another vocal tract, a noise below the sound, a narrow band of both, a microphone and level.
 
     Works on log10 of power, where noise adds as powers do.
     """
@@ -404,27 +406,29 @@ def _spoilt(mel_AFM: Tensor, valid_AF: Tensor, tract_A: Tensor) -> Tensor:
     index = low_AM[:, None, :].expand(-1, num_frames, -1)
     share = (at_AM - low_AM)[:, None, :]
     mel_AFM = mel_AFM.gather(2, index).lerp(mel_AFM.gather(2, index + 1), share)
-    highest = torch.where(drawn(0, 1) < NARROW_SHARE, drawn(NARROW_FROM, 1.0) * bins, bins)
-    mel_AFM = mel_AFM.masked_fill(torch.arange(bins, device=device) > highest, NOTHING)
     audible = (mel_AFM.clamp(min=-6) * valid_AF[..., None]).sum((1, 2), keepdim=True)
     mean_A11 = audible / valid_AF.sum(1)[:, None, None] / bins
     level = mean_A11 + 0.8 - drawn(0.5, 3.5)
-    level = torch.where(drawn(0, 1) < 0.35, level, torch.full_like(level, -20.0))
+    level = torch.where(drawn(0, 1) < NOISY_SHARE, level, torch.full_like(level, -20.0))
     slope = torch.linspace(-1, 1, bins, device=device)
-    noise = level + drawn(-1.2, 0.4) * slope + 0.25 * torch.randn_like(mel_AFM)
+    colour = drawn(-0.8, 0.4) * slope + _curves(mel_AFM, MAX_COLOUR)
+    noise = level + colour + 0.25 * torch.randn_like(mel_AFM)
     mel_AFM = torch.logaddexp(mel_AFM * LN10, noise * LN10) / LN10
-    return mel_AFM + _responses(mel_AFM) + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
+    narrow = torch.where(drawn(0, 1) < 0.5, TELEPHONE, drawn(NARROW_FROM, 1.0)) * bins
+    highest = torch.where(drawn(0, 1) < NARROW_SHARE, narrow, bins)
+    mel_AFM = mel_AFM.masked_fill(torch.arange(bins, device=device) > highest, NOTHING)
+    hears_alike = drawn(0, 1) < 0.5
+    response = _curves(mel_AFM, MAX_RESPONSE).masked_fill(hears_alike, 0.0)
+    return mel_AFM + response + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
 
 
-def _responses(mel_AFM: Tensor) -> Tensor:
-    """What a microphone makes of each clip's bands, `(A, 1, M)`: up to `MAX_RESPONSE` more or less
-    at a few frequencies, straight between them; nothing in half of the clips.
+def _curves(mel_AFM: Tensor, largest: float) -> Tensor:
+    """A change of its own to the bands of each clip, `(A, 1, M)`: up to ``largest`` more or less at
+    a few frequencies, straight between them.
     """
     count, _, bins = mel_AFM.shape
     knots = torch.empty(count, 1, RESPONSE_KNOTS, device=mel_AFM.device)
-    knots.uniform_(-MAX_RESPONSE, MAX_RESPONSE)
-    hears_alike = torch.rand(count, 1, 1, device=mel_AFM.device) < 0.5
-    knots = knots.masked_fill(hears_alike, 0.0)
+    knots.uniform_(-largest, largest)
     return nn.functional.interpolate(knots, size=bins, mode="linear", align_corners=True)
 
 
