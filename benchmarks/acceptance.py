@@ -43,6 +43,7 @@ GOALS = {
     "wer_synthetic": (0.10, 0.04),
     "wer_sentences": (0.40, 0.20),
     "caption_event_f1": (0.80, 0.95),
+    "no_speech": (0.95, 0.99),
 }
 
 
@@ -84,6 +85,9 @@ def main() -> int:
     ):
         figures[name] = measure_choices(model, clips, name)
         report(name, figures[name])
+    speechless = [*recorded("esc10"), *recorded("philharmonia")]
+    figures["no_speech"] = measure_empty_transcripts(model, speechless)
+    report("no_speech", figures["no_speech"])
     for name, clips in (("wer_synthetic", made("speech")), ("wer_sentences", sentences)):
         figures[name] = measure_transcripts(model, clips)
         report(name, figures[name])
@@ -139,6 +143,15 @@ def measure_transcripts(model: EurekaAudio, clips: Sequence[AudioClip]) -> Figur
         [clip.transcript or "" for clip in clips], [str(reply) for reply in replies], "whisper"
     )
     return {"value": errors.value, "items": len(clips), "words": errors.ref_len}
+
+
+def measure_empty_transcripts(model: EurekaAudio, clips: Sequence[AudioClip]) -> Figure:
+    """Share of clips without speech for which no word is written."""
+    replies = model.transcribe([clip.path for clip in clips])
+    return {
+        "value": sum(not str(reply).strip() for reply in replies) / len(clips),
+        "items": len(clips),
+    }
 
 
 def measure_captions(model: EurekaAudio, clips: Sequence[AudioClip]) -> Figure:

@@ -25,6 +25,7 @@ TITLES = {
     "wer_synthetic": "word error rate, synthetic speech, unseen sentences",
     "wer_sentences": "word error rate, read speech, unseen speakers (speechocean762 test)",
     "caption_event_f1": "captions of composed scenes: events named, F1",
+    "no_speech": "no word written where nobody speaks (ESC-10 and Philharmonia test)",
 }
 
 

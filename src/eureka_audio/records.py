@@ -74,6 +74,11 @@ class AudioClip(Record):
     license: str = ""
     restricted: bool = False
 
+    @property
+    def is_speechless(self) -> bool:
+        """Whether it is certain that nobody speaks."""
+        return self.events is not None and all(event.kind != "speech" for event in self.events)
+
 
 class TextPart(Record):
     """A stretch of text inside a message. Special tokens spelled in it stay ordinary text."""

@@ -111,8 +111,8 @@ def test_each_clip_is_fit_for_what_it_tells() -> None:
     assert fit(SPOKEN) == {"transcribe", "speech_caption", "words"} | both(
         "digit", "gender", "age", "speaker", "speech"
     )
-    assert fit(DOG) == {"caption"} | both("sound", "distinct", "heard", "speech")
-    assert fit(OBOE) == {"caption"} | both("instrument", "distinct", "heard", "speech")
+    assert fit(DOG) == {"no_speech", "caption"} | both("sound", "distinct", "heard", "speech")
+    assert fit(OBOE) == {"no_speech", "caption"} | both("instrument", "distinct", "heard", "speech")
     voice = both("gender", "age", "speaker", "speech")
     anywhere = voice | both("after", "before", "times", "heard") | {"words"}
     anywhere |= {"transcribe", "caption"}
@@ -151,7 +151,12 @@ def test_choices_hold_the_answer_once_and_conversations_the_audio(one: AudioClip
                 assert 2 <= len(choices) <= 16, (name, choices)
             else:
                 assert "{thing}" not in request
-                assert answer == answer.strip() != ""
+                assert answer == answer.strip()
+                assert (answer == "") == (name == "no_speech")
+
+
+def test_where_nobody_speaks_the_transcript_is_empty() -> None:
+    assert built("no_speech", DOG) == (built("transcribe", SPOKEN)[0], "")
 
 
 def test_open_answers_are_the_labels() -> None:

@@ -16,7 +16,11 @@ from eureka_audio.inference import engine as engine_module
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
+from eureka_audio.inference.rescoring import (
+    no_speech_probability,
+    share_of_unknown_words,
+    spelling_log_probs,
+)
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
@@ -154,8 +158,77 @@ def test_text_alone_has_no_second_opinion() -> None:
     assert spelt == texts_of(engine, [item], num_beams=BEAMS)
 
 
+def test_nothing_is_said_as_probably_as_the_head_finds_it_against_the_words() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, CTC_VOCAB_SIZE)
+    nothing, said = (spelling_log_probs(logits, [text])[0] for text in ("", "a"))
+    expected = math.exp(nothing) / (math.exp(nothing) + math.exp(said))
+    assert no_speech_probability(logits, "a") == pytest.approx(expected, abs=1e-5)
+    assert no_speech_probability(logits, "?!") == 0.5  # no letter is nothing, too
+    assert no_speech_probability(logits, "too long for it") == 1.0
+    logits[:, BLANK] += 20
+    assert no_speech_probability(logits, "a") > 0.99
+
+
+@pytest.mark.parametrize("num_beams", [1, BEAMS])
+def test_where_the_ear_hears_nothing_no_word_is_written(num_beams: int) -> None:
+    model = spelling_model(3)
+    with torch.no_grad():
+        model.ctc_head.weight.mul_(0.05)
+        model.ctc_head.bias.zero_()
+        model.ctc_head.bias[BLANK] = 3.0  # not sure whether anything is said
+    engine = Engine(model, tiny_processor())
+    encoded = encode((0.4,), (1.5, 0.7), (2.0,))
+    spoken = texts_of(engine, encoded, num_beams=num_beams)
+    chances = [
+        no_speech_probability(heard, text)
+        for heard, text in zip(heard_by(engine, encoded), spoken, strict=True)
+        if heard is not None
+    ]
+    threshold = sum(sorted(chances)[:2]) / 2  # two of three are above it
+    options = {"num_beams": num_beams, "no_speech_threshold": threshold}
+    written = texts_of(engine, encoded, **options)
+    assert written == [
+        "" if chance > threshold else text for chance, text in zip(chances, spoken, strict=True)
+    ]
+    assert written == [texts_of(engine, [item], **options)[0] for item in encoded]
+    answers = engine.generate(encoded, [12] * 3, GenerationOptions(**options))
+    assert [len(each.token_ids) > 0 for each in answers] == [text != "" for text in written]
+
+
+def heard_by(engine: Engine, encoded: list[EncodedConversation]) -> list[torch.Tensor | None]:
+    return engine._heard(engine.prefill(encoded).ctc_logits_ALV, encoded)
+
+
+def test_a_stream_cannot_take_back_what_it_wrote() -> None:
+    assistant = EurekaAudio(spelling_model(), tiny_processor())
+    with pytest.raises(ConfigError, match="no_speech_threshold: expected 0 in a stream"):
+        assistant.stream([{"role": "user", "content": "hi"}], no_speech_threshold=0.5)
+
+
+def test_a_checkpoint_without_words_for_noise_says_so_with_one_beam_too(tmp_path: Path) -> None:
+    model = spelling_model(2)
+    model.generation_config.transcription_no_speech_threshold = 0.5
+    with torch.no_grad():
+        model.ctc_head.weight.zero_()
+        model.ctc_head.bias.zero_()
+        model.ctc_head.bias[BLANK] = 20.0  # hears nothing, whatever is played
+    save_checkpoint(model, tmp_path / "tiny", tiny_processor())
+    loaded = EurekaAudio.from_pretrained(tmp_path / "tiny")
+    for num_beams in (1, BEAMS):
+        reply = loaded.transcribe(noise(1.2, 0), num_beams=num_beams)
+        assert (str(reply), reply.num_new_tokens, reply.finish_reason) == ("", 0, "stop")
+    loaded.model.generation_config.transcription_no_speech_threshold = 0.0
+    assert str(loaded.transcribe(noise(1.2, 0)))
+
+
 @pytest.mark.parametrize(
-    ("setting", "what"), [("ctc_weight", "CTC head"), ("unknown_word_penalty", "list of words")]
+    ("setting", "what"),
+    [
+        ("ctc_weight", "CTC head"),
+        ("no_speech_threshold", "CTC head"),
+        ("unknown_word_penalty", "list of words"),
+    ],
 )
 def test_an_opinion_that_nobody_has_is_a_typed_error(setting: str, what: str) -> None:
     engine = Engine(tiny_model(), tiny_processor())
@@ -185,6 +258,7 @@ def test_the_checkpoint_gives_the_ear_a_say_in_transcripts(tmp_path: Path) -> No
     ("key", "what"),
     [
         ("transcription_ctc_weight", "a CTC head"),
+        ("transcription_no_speech_threshold", "a CTC head"),
         ("transcription_unknown_word_penalty", "a list of words"),
     ],
 )

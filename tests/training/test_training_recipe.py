@@ -119,6 +119,7 @@ def test_the_export_loads_and_answers(done: Workspace) -> None:
     assert processor.known_words >= set(words_of(next(iter(done.lines))))
     settings = model.generation_config
     assert min(settings.transcription_ctc_weight, settings.transcription_unknown_word_penalty) > 0
+    assert settings.transcription_no_speech_threshold == 0.5
     for name, tensor in model.state_dict().items():
         source = trained.get(name, trained["language_model.model.embed_tokens.weight"])
         assert torch.equal(tensor, source.to(torch.bfloat16).float()), name

@@ -21,7 +21,6 @@ from eureka_audio.inference.long_audio import (
     transcription_beams,
     transcription_opinions,
 )
-from eureka_audio.inference.rescoring import Opinions
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
 from eureka_audio.inference.workload import ErrorHandling, Piece, Request, Workload
@@ -125,7 +124,8 @@ class EurekaAudio:
         """Write down what is said, however long the recording.
 
         It is cut at pauses, silence is skipped, and the transcripts are joined by spaces. An answer
-        is bounded by the length of the audio.
+        is bounded by the length of the audio, and empty where the checkpoint can tell that nobody
+        speaks.
 
         Args:
             audio: anything `load_audio` takes, or a list of such.
@@ -145,9 +145,9 @@ class EurekaAudio:
         longest = max_chunk_seconds(self.model.generation_config)
         if num_beams is None:
             num_beams = transcription_beams(self.model.generation_config)
-        opinions = Opinions()
-        if num_beams > 1:
-            opinions = transcription_opinions(self.model.generation_config)
+        opinions = transcription_opinions(self.model.generation_config)
+        if num_beams == 1:
+            opinions = opinions.of_one_beam()
         options = replace(GUARDED, num_beams=num_beams, **opinions._asdict())
         if language is not None:
             check_text(language, "language")
@@ -307,7 +307,7 @@ class EurekaAudio:
             progress: as in `transcribe`.
             **settings: `max_new_tokens` (512), `temperature` (0: greedy), `top_p`, `top_k`,
                 `repetition_penalty`, `stop`, `seed`, `max_repeats`, `num_beams`, `ctc_weight`,
-                `unknown_word_penalty`, as in `GenerationOptions`.
+                `unknown_word_penalty`, `no_speech_threshold`, as in `GenerationOptions`.
 
         Raises:
             MessageError: a message is malformed.
@@ -328,17 +328,19 @@ class EurekaAudio:
         wrong with the input is raised by the call itself, before the first piece.
         """
         options = GenerationOptions(**settings)
-        if options.num_beams > 1:
-            raise ConfigError(
-                f"num_beams: expected 1 in a stream, got {options.num_beams}; what beams will keep "
-                "is known at the end only, so use generate"
-            )
+        for name, only in (("num_beams", 1), ("no_speech_threshold", 0)):
+            if (asked := getattr(options, name)) != only:
+                raise ConfigError(
+                    f"{name}: expected {only} in a stream, got {asked}; what will be kept is known "
+                    "at the end only, so use generate"
+                )
         [conversation] = self._parsed(messages).conversations
         encoded = self._responder.encode(conversation)
         answers = self._engine.begin([self._responder.limit(encoded, options)], options)
 
         def pieces() -> Iterator[str]:
-            for _ in self._engine.run([encoded], answers, options):
+            decoding = self._engine.prefill([encoded])
+            for _ in self._engine.run(decoding, [encoded], answers, options):
                 if piece := answers[0].new_text():
                     yield piece
 

@@ -21,6 +21,7 @@ from eureka_audio.inference.cache import RoomyCache
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.rescoring import (
     Opinions,
+    no_speech_probability,
     share_of_unknown_words,
     spelling_log_probs,
 )
@@ -77,17 +78,25 @@ class Engine:
         Raises:
             ConfigError: a CTC head or a list of words is to be asked, and there is none.
         """
-        opinions = Opinions(options.ctc_weight, options.unknown_word_penalty)
+        opinions = Opinions(*(getattr(options, name) for name in Opinions._fields))
         for name, what in opinions.lacking(self.model, self.processor):
             raise ConfigError(
                 f"{name}: expected 0 for a checkpoint without a {what}, got "
                 f"{getattr(opinions, name)}; leave it out"
             )
-        answers = self.begin(limits, options)
+        decoding, answers = self.prefill(encoded), self.begin(limits, options)
+        heard = self._heard(decoding.ctc_logits_ALV, encoded)
         if options.num_beams > 1:
-            return self._search(encoded, answers, options)
-        for _ in self.run(encoded, answers, options):
-            pass
+            answers = self._search(decoding, encoded, answers, heard, options)
+        else:
+            for _ in self.run(decoding, encoded, answers, options):
+                pass
+        if options.no_speech_threshold > 0:
+            for answer, ctc_logits_LV in zip(answers, heard, strict=True):
+                if ctc_logits_LV is not None:
+                    chance = no_speech_probability(ctc_logits_LV, answer.text)
+                    if chance > options.no_speech_threshold:
+                        answer.clear()
         return answers
 
     def begin(self, limits: Sequence[int], options: GenerationOptions) -> list[GrowingAnswer]:
@@ -97,6 +106,7 @@ class Engine:
     @torch.inference_mode()
     def run(
         self,
+        decoding: "Decoding",
         encoded: Sequence[EncodedConversation],
         answers: Sequence[GrowingAnswer],
         options: GenerationOptions,
@@ -104,8 +114,13 @@ class Engine:
         """Add a token to every unfinished answer, again and again; yields after each step.
 
         One beam only: what a search will keep is not known before its end.
+
+        Args:
+            decoding: the prompts, read by `prefill`.
+            encoded: the prompts.
+            answers: of `begin`.
+            options: how to choose tokens.
         """
-        decoding = self.prefill(encoded)
         rows = list(answers)
         generators = [options.generator() for _ in rows]
         seen = self._seen(encoded) if options.repetition_penalty != 1 else None
@@ -134,13 +149,13 @@ class Engine:
     @torch.inference_mode()
     def _search(
         self,
+        decoding: "Decoding",
         encoded: Sequence[EncodedConversation],
         answers: Sequence[GrowingAnswer],
+        heard: Sequence[Tensor | None],
         options: GenerationOptions,
     ) -> list[GrowingAnswer]:
         """The answers that beam search finds from empty ones; each beam is a row of the batch."""
-        decoding = self.prefill(encoded)
-        ctc_logits_ALV = decoding.ctc_logits_ALV
         searches = [BeamSearch(answer, options.num_beams) for answer in answers]
         num_kept = options.num_beams * (1 + len(self.end_ids))
         seen = self._seen(encoded) if options.repetition_penalty != 1 else None
@@ -168,35 +183,44 @@ class Engine:
             if seen is not None:
                 seen = seen[kept].scatter(1, tokens_B1, True)
             decoding.extend(tokens_B1)
-        windows = iter(() if ctc_logits_ALV is None else ctc_logits_ALV)
         return [
-            search.best(self._bonuses(search.found, item, windows, options))
-            for search, item in zip(searches, encoded, strict=True)
+            search.best(self._bonuses(search.found, ctc_logits_LV, options))
+            for search, ctc_logits_LV in zip(searches, heard, strict=True)
         ]
+
+    def _heard(
+        self, ctc_logits_ALV: Tensor | None, encoded: Sequence[EncodedConversation]
+    ) -> list[Tensor | None]:
+        """CTC logits `(L, letters)` of each conversation's windows in a row; `None` where there is
+        no CTC head or no audio.
+        """
+        windows = iter(() if ctc_logits_ALV is None else ctc_logits_ALV)
+        heard = [
+            [
+                window[: clock.num_encoder_frames(log_mel.shape[1])]
+                for log_mel, window in zip(item.features, windows, strict=False)
+            ]
+            for item in encoded
+        ]
+        return [torch.cat(each) if each else None for each in heard]
 
     def _bonuses(
         self,
         answers: Sequence[GrowingAnswer],
-        item: EncodedConversation,
-        windows: Iterator[Tensor],
+        ctc_logits_LV: Tensor | None,
         options: GenerationOptions,
     ) -> list[float]:
-        """What second opinions add to the log-probabilities of answers.
+        """What second opinions add to the log-probabilities of answers to one conversation.
 
         Args:
-            answers: to one conversation.
-            item: the conversation.
-            windows: CTC logits, its own first.
+            answers: to it.
+            ctc_logits_LV: of what it lets hear, if it does.
             options: how much each opinion weighs.
         """
         texts = [answer.text for answer in answers]
         bonuses = [0.0] * len(texts)
-        if options.ctc_weight > 0 and item.features:
-            heard = [
-                next(windows)[: clock.num_encoder_frames(log_mel.shape[1])]
-                for log_mel in item.features
-            ]
-            log_probs = spelling_log_probs(torch.cat(heard), texts)
+        if options.ctc_weight > 0 and ctc_logits_LV is not None:
+            log_probs = spelling_log_probs(ctc_logits_LV, texts)
             bonuses = [options.ctc_weight * log_prob for log_prob in log_probs]
         if options.unknown_word_penalty > 0:
             bonuses = [
@@ -301,7 +325,8 @@ class Decoding:
                 **(audio or {}),
             )
         self.logits_BV = output.logits[:, -1]
-        self.ctc_logits_ALV = output.ctc_logits
+        if audio:
+            self.ctc_logits_ALV = output.ctc_logits
         logits: Tensor = output.logits
         return logits
 

@@ -55,6 +55,11 @@ class GrowingAnswer:
         elif len(self.token_ids) >= self._max_new_tokens:
             self.finish_reason = "length"
 
+    def clear(self) -> None:
+        """Say nothing after all."""
+        self.token_ids = []
+        self.finish_reason = "stop"
+
     def fork(self) -> "GrowingAnswer":
         """The same answer, to grow another way."""
         branch = copy(self)

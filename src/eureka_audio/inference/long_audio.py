@@ -21,6 +21,7 @@ CHUNK_SECONDS_KEY = "max_chunk_seconds"
 BEAMS_KEY = "transcription_beams"
 # And how much of a say its CTC head and its list of words have in which of them is kept.
 OPINION_KEYS = {name: f"transcription_{name}" for name in Opinions._fields}
+LARGEST_OPINIONS = Opinions(inf, inf, 1.0)
 
 # A transcript may take at most two tokens for each audio token (25 a second; fast speech takes 12
 # of a small vocabulary), and a few more, so that a word at the very end is not cut.
@@ -64,15 +65,16 @@ def transcription_opinions(generation_config: GenerationConfig) -> Opinions:
     """What the checkpoint gives second opinions.
 
     Raises:
-        CheckpointError: it names something else than numbers of at least 0.
+        CheckpointError: it names something else than numbers of at least 0, or no probability.
     """
     weights = {}
     for name, key in OPINION_KEYS.items():
         weight = getattr(generation_config, key, 0.0)
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not is_number or not 0 <= weight < inf:
+        largest = getattr(LARGEST_OPINIONS, name)
+        if not is_number or not 0 <= weight <= largest or weight == inf:
             raise CheckpointError(
-                f"generation_config.json: expected {key} of at least 0, got {weight!r}; "
+                f"generation_config.json: expected {key} of 0 to {largest:g}, got {weight!r}; "
                 "correct it or take it out"
             )
         weights[name] = float(weight)

@@ -1,8 +1,10 @@
-"""Second opinions on the transcripts that a beam search has found.
+"""Second opinions on the transcripts that a decoder has found.
 
 A decoder may write a likely word that was not said, or spell one that does not exist. A CTC head
 over the encoder knows no words and takes each letter from the sound; a list of words knows no
-sound. A transcript that they, too, find probable is right more often than the decoder's first.
+sound. Of what a beam search finds, a transcript that they, too, find probable is right more often
+than the decoder's first. And where the CTC head finds it more probable that nothing is said than
+that these words are, nothing is written: a decoder that was asked for words always has some.
 
 Source: hybrid CTC/attention decoding (Watanabe et al., 2017), here as a choice among whole answers.
 Departure: the paper's model has neither; a checkpoint without them is transcribed as before.
@@ -28,13 +30,20 @@ class Opinions(NamedTuple):
 
     ctc_weight: float = 0.0
     unknown_word_penalty: float = 0.0
+    no_speech_threshold: float = 0.0
+
+    def of_one_beam(self) -> "Opinions":
+        """Those that are heard where there is nothing to choose from."""
+        return Opinions(no_speech_threshold=self.no_speech_threshold)
 
     def lacking(
         self, model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor
     ) -> Iterator[tuple[str, str]]:
         """The name of each that is asked for and is not there, and what would have to be."""
-        if self.ctc_weight > 0 and model.config.ctc_vocab_size != CTC_VOCAB_SIZE:
-            yield "ctc_weight", f"CTC head of {CTC_VOCAB_SIZE} letters"
+        if model.config.ctc_vocab_size != CTC_VOCAB_SIZE:
+            for name in ("ctc_weight", "no_speech_threshold"):
+                if getattr(self, name) > 0:
+                    yield name, f"CTC head of {CTC_VOCAB_SIZE} letters"
         if self.unknown_word_penalty > 0 and not processor.known_words:
             yield "unknown_word_penalty", f"list of words ({WORDS_FILE})"
 
@@ -49,6 +58,26 @@ def spelling_log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[floa
     Returns:
         One number for each text; ``-inf`` for one with more letters than fit into the frames.
     """
+    log_probs = _log_probs(ctc_logits_LV, texts)
+    return [
+        log_prob / max(1, len(encode_characters(text)))
+        for log_prob, text in zip(log_probs, texts, strict=True)
+    ]
+
+
+def no_speech_probability(ctc_logits_LV: Tensor, text: str) -> float:
+    """How probable it is that nothing is said, where either that is so or this text is said.
+
+    Args:
+        ctc_logits_LV: of every encoder frame, `(L, letters)`.
+        text: what might have been said; 1 is returned for one that does not fit into the frames.
+    """
+    nothing, said = _log_probs(ctc_logits_LV, ["", text])
+    return float(torch.sigmoid(torch.tensor(nothing - said)))
+
+
+def _log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[float]:
+    """How probable each text is as the spelling of a sound: log-probabilities."""
     spelt = [encode_characters(text) for text in texts]
     log_probs_LV = ctc_logits_LV.float().cpu().log_softmax(-1)
     losses = functional.ctc_loss(
@@ -59,9 +88,7 @@ def spelling_log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[floa
         blank=BLANK,
         reduction="none",
     )
-    return [
-        -loss / max(1, len(letters)) for loss, letters in zip(losses.tolist(), spelt, strict=True)
-    ]
+    return [-loss for loss in losses.tolist()]
 
 
 def share_of_unknown_words(text: str, known_words: Collection[str]) -> float:

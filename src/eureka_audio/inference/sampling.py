@@ -27,6 +27,7 @@ class GenerationSettings(TypedDict, total=False):
     num_beams: int
     ctc_weight: float
     unknown_word_penalty: float
+    no_speech_threshold: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class GenerationOptions:
         ctc_weight: above 0, which beam is kept depends on the encoder's CTC head, too, with this
             weight (`rescoring`); for transcripts.
         unknown_word_penalty: above 0, it depends on the checkpoint's list of words, too.
+        no_speech_threshold: above 0, an answer becomes empty where the CTC head finds it more
+            probable than this that nothing is said, rather than these words; for transcripts.
 
     Raises:
         ConfigError: a value out of range, or a setting that would have no effect.
@@ -64,6 +67,7 @@ class GenerationOptions:
     num_beams: int = 1
     ctc_weight: float = 0.0
     unknown_word_penalty: float = 0.0
+    no_speech_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
@@ -109,6 +113,10 @@ class GenerationOptions:
                 weight == 0 or self.num_beams > 1,
                 name, "several beams beside it, or it has no effect", weight,
             )  # fmt: skip
+        _require(
+            _is_number(self.no_speech_threshold) and 0 <= self.no_speech_threshold <= 1,
+            "no_speech_threshold", "between 0 and 1", self.no_speech_threshold,
+        )  # fmt: skip
         if self.temperature == 0:
             for name, neutral in (("top_p", 1.0), ("top_k", 0), ("seed", None)):
                 _require(

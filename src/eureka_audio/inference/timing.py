@@ -39,7 +39,8 @@ class EngineStopwatch:
         steps = [0] * len(answers)
         ends = [0.0] * len(answers)
         first_token = prepared
-        for number, _ in enumerate(self._engine.run(encoded, answers, options), start=1):
+        decoding = self._engine.prefill(encoded)
+        for number, _ in enumerate(self._engine.run(decoding, encoded, answers, options), start=1):
             now = self._clock()
             first_token = now if number == 1 else first_token
             for row, answer in enumerate(answers):

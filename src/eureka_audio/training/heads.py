@@ -206,21 +206,13 @@ def spoken_words(clips: Sequence[AudioClip]) -> str | None:
     """What is said in a mix of clips; empty when certainly nothing, `None` when unknown."""
     if len(clips) == 1 and clips[0].transcript is not None:
         return clips[0].transcript
-    return "" if is_speechless(clips) else None
-
-
-def is_speechless(clips: Sequence[AudioClip]) -> bool:
-    """Whether it is certain that nobody speaks in a mix of clips."""
-    return all(
-        clip.events is not None and all(event.kind != SPEECH for event in clip.events)
-        for clip in clips
-    )
+    return "" if all(clip.is_speechless for clip in clips) else None
 
 
 def phone_targets(sample: HeardSample) -> Tensor:
     """The class of every encoder frame `(L,)`: silence, a phone, or unknown."""
     num_frames = clock.num_encoder_frames(clock.num_mel_frames(len(sample.waveform)))
-    if is_speechless(sample.clips):
+    if all(clip.is_speechless for clip in sample.clips):
         return torch.full((num_frames,), SILENCE)
     if len(sample.clips) > 1 or sample.clips[0].phones is None:
         return torch.full((num_frames,), UNKNOWN_FRAME)

@@ -30,7 +30,7 @@ from eureka_audio.records import AudioClip, Speaker
 from eureka_audio.text.chat import encode_chat
 from eureka_audio.training.conversations import ConversationDraws, check_not_empty
 from eureka_audio.training.guidance import answer_places, as_places, guidance_loss
-from eureka_audio.training.heads import SPEECH, TAGS, is_speechless
+from eureka_audio.training.heads import SPEECH, TAGS
 from eureka_audio.training.trainer import BatchLoss
 
 SYMBOLS = (*PHONES, *TAGS)
@@ -191,7 +191,7 @@ class OracleCollator:
 
 def knows(clip: AudioClip) -> bool:
     """Whether the oracle can say everything of a clip, the phones of its speech included."""
-    return clip.phones is not None or is_speechless([clip])
+    return clip.phones is not None or clip.is_speechless
 
 
 def token_symbols(

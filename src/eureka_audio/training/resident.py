@@ -29,7 +29,6 @@ from eureka_audio.training.heads import (
     SILENCE,
     UNKNOWN_FRAME,
     frame_phones,
-    is_speechless,
     spoken_words,
     tag_targets,
 )
@@ -83,7 +82,7 @@ class ClipTargets:
 def clip_targets(clip: AudioClip, num_samples: int) -> ClipTargets:
     """The targets of a clip at its own speed."""
     num_frames = clock.num_encoder_frames(clock.num_mel_frames(num_samples))
-    if is_speechless([clip]):
+    if clip.is_speechless:
         phones = np.full(num_frames, SILENCE)
     elif clip.phones is None:
         phones = np.full(num_frames, UNKNOWN_FRAME)

@@ -63,6 +63,7 @@ from eureka_audio.training.trainer import train
 
 # Of transcripts; a small model is often unsure.
 TRANSCRIPTION_BEAMS, TRANSCRIPTION_CTC_WEIGHT, UNKNOWN_WORD_PENALTY = 16, 0.25, 0.4
+NO_SPEECH_THRESHOLD = 0.5
 TEMPLATE_EVERY = 50  # lines of text to one copy of the template, for the tokenizer alone
 
 logger = logging.getLogger(__name__)
@@ -360,6 +361,7 @@ def prepare_to_transcribe(
     if ctc_head is not None:
         model.add_ctc_head(ctc_head)
         settings.transcription_ctc_weight = TRANSCRIPTION_CTC_WEIGHT
+        settings.transcription_no_speech_threshold = NO_SPEECH_THRESHOLD
 
 
 def export(space: Workspace) -> None:

@@ -2,7 +2,8 @@
 learnt.
 
 ``transcribe`` and ``caption`` are the paper's tasks; each question has an open form (``digit``) and
-one with choices (``digit_choice``). Requests are made by the functions that make them at inference,
+one with choices (``digit_choice``); ``no_speech`` is the empty transcript of a clip in which nobody
+speaks. Requests are made by the functions that make them at inference,
 so both agree word for word.
 
 Source: paper sections 4 and 5.1 name the task families. Unstated: their wording; all of it is ours.
@@ -12,6 +13,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -57,6 +59,10 @@ def _transcribe(clip: AudioClip, audio: object, rng: np.random.Generator) -> Con
     named = rng.random() < NAMED_LANGUAGE_SHARE
     language = LANGUAGES[clip.language or "en"] if named else None
     return answered(transcription_request(audio, language), clip.transcript or "")
+
+
+def _write_nothing(clip: AudioClip, audio: object, rng: np.random.Generator) -> Conversation:
+    return answered(transcription_request(audio, None), "")
 
 
 def dense_caption(clip: AudioClip) -> str | None:
@@ -111,6 +117,7 @@ def _is_known(skill: str, offer: bool, clip: AudioClip) -> bool:
 
 def _catalogue() -> Iterator[Task]:
     yield Task("transcribe", "transcribe", _can_transcribe, _transcribe)
+    yield Task("no_speech", "transcribe", attrgetter("is_speechless"), _write_nothing)
     for name, describe in (("caption", dense_caption), ("speech_caption", speech_caption)):
         yield Task(name, "caption", partial(_has, describe), partial(_describe, describe))
     for skill in SKILLS:
