@@ -19,6 +19,7 @@ from eureka_audio.data.synthesis.grammar import DIGITS
 from eureka_audio.data.synthesis.kokoro import (
     DURATIONS,
     MODEL,
+    NUM_FRAMES_LATE,
     NUMBERS,
     SAMPLES_PER_FRAME,
     SYMBOLS,
@@ -35,11 +36,11 @@ from eureka_audio.data.synthesis.voices import (
 )
 from eureka_audio.errors import MissingDependencyError
 
-FRAMES_PER_SYMBOL = 2
+FRAMES_PER_SYMBOL = 3
 
 
 def put_together(folder: Path) -> Path:
-    """A folder like the real one; the model says each symbol for two frames, its voice's first
+    """A folder like the real one; the model says each symbol for three frames, its voice's first
     number is the loudness, and speed divides that.
     """
     inputs = [
@@ -106,15 +107,36 @@ def test_phonemes_become_symbols_and_phones(mnemonics: str, symbols: str, phones
     assert [phone for _, phone in made if phone is not None] == phones.split()
 
 
-def test_a_phone_lasts_as_long_as_its_symbols_and_the_stress_before_it(folder: Path) -> None:
+def test_a_phone_lasts_as_long_as_its_symbols_and_the_stress_before_it_and_comes_early(
+    folder: Path,
+) -> None:
     symbols = symbols_of("'3 t")  # stress, two symbols of one phone, space, one symbol
     voiced = Kokoro(folder).say(symbols, "af_heart", 1.0)
     assert voiced is not None
     frame = FRAMES_PER_SYMBOL * SAMPLES_PER_FRAME / kokoro_module.SAMPLING_RATE
     names, ends = zip(*voiced.ends, strict=True)
     assert names == ("", "er", "t", "")
-    assert ends == pytest.approx([1 * frame, 4 * frame, 6 * frame, 7 * frame])
+    early = NUM_FRAMES_LATE * SAMPLES_PER_FRAME / kokoro_module.SAMPLING_RATE
+    assert ends == pytest.approx([frame - early, 4 * frame - early, 6 * frame - early, 7 * frame])
     assert len(voiced.samples) == round(ends[-1] * kokoro_module.SAMPLING_RATE)
+
+
+@pytest.mark.parametrize(("heard", "ends_at"), [(19, 19), (40, 28), (3, 14)])
+def test_the_last_phone_ends_where_it_dies_away(folder: Path, heard: int, ends_at: int) -> None:
+    class Session:
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            samples = np.zeros(40 * SAMPLES_PER_FRAME, np.float32)
+            samples[: heard * SAMPLES_PER_FRAME] = 0.5
+            return [samples[None], np.array([[10.0, 5.0, 15.0, 10.0]])]
+
+    voice = Kokoro(folder)
+    voice._session = Session()
+    voiced = voice.say(symbols_of("ti:"), "af_heart", 1.0)
+    assert voiced is not None
+    frame = SAMPLES_PER_FRAME / kokoro_module.SAMPLING_RATE
+    assert [end for _, end in voiced.ends] == pytest.approx(
+        [8 * frame, 13 * frame, ends_at * frame, 40 * frame]
+    )
 
 
 def test_two_voices_make_one_half_way_and_speed_is_heard(folder: Path) -> None:
@@ -152,7 +174,8 @@ def test_kokoro_says_what_espeak_spells_at_16_khz(folder: Path) -> None:
     assert [phone.label for phone in said.phones] == ["t", "uw"]
     seconds = 5 * FRAMES_PER_SYMBOL * SAMPLES_PER_FRAME / kokoro_module.SAMPLING_RATE / 1.25
     assert len(said.waveform) == pytest.approx(seconds * SAMPLING_RATE, abs=2)
-    assert said.phones[-1].end_seconds == pytest.approx(seconds * 4 / 5, abs=2e-3)
+    early = NUM_FRAMES_LATE * SAMPLES_PER_FRAME / kokoro_module.SAMPLING_RATE / 1.25
+    assert said.phones[-1].end_seconds == pytest.approx(seconds * 4 / 5 - early, abs=2e-3)
 
 
 def test_held_out_voices_never_train() -> None:

@@ -22,6 +22,10 @@ FOLDER_VARIABLE, FOLDER = "EUREKA_AUDIO_KOKORO", "data/kokoro"
 MODEL, VOICES = "model.onnx", "voices.npz"
 SAMPLING_RATE = 24000
 SAMPLES_PER_FRAME = 600
+# A phone is heard so many frames before the durations say. Unstated by its authors, whose own time
+# stamps take three off the first pause; two is where an encoder that never heard it finds them.
+NUM_FRAMES_LATE = 2
+AUDIBLE = 0.01  # of the loudest sample
 DURATIONS = "/encoder/Clip_output_0"  # the value inside the model that says them, in frames
 
 # The symbols of each phone, and the number of each symbol.
@@ -134,8 +138,13 @@ class Kokoro:
                 "speed": np.array([speed], np.float32),
             },
         )
-        seconds = np.cumsum(np.ravel(frames)) * SAMPLES_PER_FRAME / SAMPLING_RATE
-        return Voiced(np.ravel(samples), _ends(symbols, seconds.tolist()))
+        samples, ends = np.ravel(samples), np.cumsum(np.ravel(frames))
+        ends[:-1] = np.maximum(ends[:-1] - NUM_FRAMES_LATE, 0)  # the last is the waveform's
+        # The last phone lasts through the silence after it, say the durations.
+        loud = np.flatnonzero(np.abs(samples) > AUDIBLE * np.abs(samples).max())
+        ends[-2] = min(ends[-2], max(ends[-3] + 1, (loud[-1] + 1) / SAMPLES_PER_FRAME))
+        seconds = ends * SAMPLES_PER_FRAME / SAMPLING_RATE
+        return Voiced(samples, _ends(symbols, seconds.tolist()))
 
 
 def _ends(symbols: list[Symbol], seconds: list[float]) -> list[tuple[str, float]]:
