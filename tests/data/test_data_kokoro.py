@@ -121,7 +121,7 @@ def test_a_phone_lasts_as_long_as_its_symbols_and_the_stress_before_it_and_comes
     assert len(voiced.samples) == round(ends[-1] * kokoro_module.SAMPLING_RATE)
 
 
-@pytest.mark.parametrize(("heard", "ends_at"), [(19, 19), (40, 28), (3, 14)])
+@pytest.mark.parametrize(("heard", "ends_at"), [(19, 19), (40, 28), (3, 14), (0, 14)])
 def test_the_last_phone_ends_where_it_dies_away(folder: Path, heard: int, ends_at: int) -> None:
     class Session:
         def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:

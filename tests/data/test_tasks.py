@@ -157,6 +157,11 @@ def test_choices_hold_the_answer_once_and_conversations_the_audio(one: AudioClip
 
 def test_where_nobody_speaks_the_transcript_is_empty() -> None:
     assert built("no_speech", DOG) == (built("transcribe", SPOKEN)[0], "")
+    requests = {
+        name: {built(name, clip, seed)[0] for seed in range(20)}
+        for name, clip in (("no_speech", DOG), ("transcribe", SPOKEN))
+    }
+    assert requests["no_speech"] == requests["transcribe"]  # with and without a language
 
 
 def test_open_answers_are_the_labels() -> None:

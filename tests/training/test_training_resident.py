@@ -15,12 +15,14 @@ from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
 from eureka_audio.training.heads import NUM_EVENT_TAGS, SILENCE, UNKNOWN_FRAME, head_targets
 from eureka_audio.training.oracle import SYMBOLS, token_symbols
 from eureka_audio.training.resident import (
+    MAX_RESPONSE,
     NARROW_FROM,
     NOTHING,
     TELEPHONE,
     Ragged,
     ResidentClips,
     _curves,
+    _responses,
     _spoilt,
     clip_targets,
 )
@@ -168,6 +170,17 @@ def test_of_a_speaker_who_became_another_nothing_is_claimed(resident: ResidentCl
     )
 
 
+def test_half_of_the_microphones_hear_some_bands_louder_than_others() -> None:
+    torch.manual_seed(0)
+    response = _responses(torch.zeros(400, 10, 80))
+    assert response.shape == (400, 1, 80)
+    spread = response.amax(dim=(1, 2)) - response.amin(dim=(1, 2))
+    assert 160 < int((spread > 0.2).sum()) < 240
+    assert 160 < int((spread == 0).sum()) < 240
+    assert 0.7 < float(response.abs().max()) <= MAX_RESPONSE
+    assert float(response.diff(dim=2).abs().max()) < 0.15  # straight between knots 13 bins apart
+
+
 def test_a_curve_is_straight_between_few_frequencies() -> None:
     torch.manual_seed(0)
     curves = _curves(torch.zeros(400, 10, 80), 0.8)
@@ -175,6 +188,15 @@ def test_a_curve_is_straight_between_few_frequencies() -> None:
     assert 0.7 < float(curves.abs().max()) <= 0.8
     assert float(curves.diff(dim=2).abs().max()) < 0.15  # knots are 13 bins apart
     assert float(curves.std(dim=0).min()) > 0.2  # each clip has its own, at every frequency
+
+
+def test_a_narrow_band_leaves_the_lower_bins(resident: ResidentClips) -> None:
+    torch.manual_seed(0)
+    inputs, _ = resident.batch(torch.tensor([0] * 200), spoil=True)
+    contrast = inputs["input_features"][:, :50].mean((1, 2)) - inputs["input_features"][:, -1].mean(
+        1
+    )
+    assert 20 < int((contrast > 0.6).sum()) < 60
 
 
 def test_a_narrow_band_holds_of_the_noise_too() -> None:

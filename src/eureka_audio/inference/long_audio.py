@@ -4,24 +4,23 @@ They are cut at pauses, silence is left out, and the sound bounds how much may b
 """
 
 from collections.abc import Sequence
-from math import inf
 
 from transformers import GenerationConfig
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.audio.window import split_at_pauses
-from eureka_audio.errors import CheckpointError
+from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference.rescoring import Opinions
+from eureka_audio.inference.sampling import GenerationOptions
 
 # The chunk length lives in the checkpoint's generation_config.json, since it depends on the length
 # of what a model was trained on; without it a chunk is a window.
 CHUNK_SECONDS_KEY = "max_chunk_seconds"
 # So does the number of beams that pays for a model when it transcribes; without it there is one.
 BEAMS_KEY = "transcription_beams"
-# And how much of a say its CTC head and its list of words have in which of them is kept.
+# And how much of a say its CTC head and its list of words have in which of them is kept, if any.
 OPINION_KEYS = {name: f"transcription_{name}" for name in Opinions._fields}
-LARGEST_OPINIONS = Opinions(inf, inf, 1.0)
 
 # A transcript may take at most two tokens for each audio token (25 a second; fast speech takes 12
 # of a small vocabulary), and a few more, so that a word at the very end is not cut.
@@ -65,20 +64,14 @@ def transcription_opinions(generation_config: GenerationConfig) -> Opinions:
     """What the checkpoint gives second opinions.
 
     Raises:
-        CheckpointError: it names something else than numbers of at least 0, or no probability.
+        CheckpointError: it names something that `GenerationOptions` refuses.
     """
-    weights = {}
-    for name, key in OPINION_KEYS.items():
-        weight = getattr(generation_config, key, 0.0)
-        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        largest = getattr(LARGEST_OPINIONS, name)
-        if not is_number or not 0 <= weight <= largest or weight == inf:
-            raise CheckpointError(
-                f"generation_config.json: expected {key} of 0 to {largest:g}, got {weight!r}; "
-                "correct it or take it out"
-            )
-        weights[name] = float(weight)
-    return Opinions(**weights)
+    opinions = Opinions(*(getattr(generation_config, key, 0.0) for key in OPINION_KEYS.values()))
+    try:
+        GenerationOptions(num_beams=2, **opinions._asdict())
+    except ConfigError as error:
+        raise CheckpointError(f"generation_config.json: transcription_{error}") from error
+    return opinions
 
 
 def sounding_chunks(audio: DecodedAudio, max_seconds: float) -> list[DecodedAudio]:

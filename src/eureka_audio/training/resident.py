@@ -416,9 +416,13 @@ def _spoilt(mel_AFM: Tensor, valid_AF: Tensor, tract_A: Tensor) -> Tensor:
     narrow = torch.where(drawn(0, 1) < 0.5, TELEPHONE, drawn(NARROW_FROM, 1.0)) * bins
     highest = torch.where(drawn(0, 1) < NARROW_SHARE, narrow, bins)
     mel_AFM = mel_AFM.masked_fill(torch.arange(bins, device=device) > highest, NOTHING)
-    hears_alike = drawn(0, 1) < 0.5
-    response = _curves(mel_AFM, MAX_RESPONSE).masked_fill(hears_alike, 0.0)
-    return mel_AFM + response + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
+    return mel_AFM + _responses(mel_AFM) + drawn(-0.3, 0.3) * slope + drawn(-1.2, 0.6)
+
+
+def _responses(mel_AFM: Tensor) -> Tensor:
+    """What a microphone makes of each clip's bands, `(A, 1, M)`; nothing in half of the clips."""
+    hears_alike = torch.rand(len(mel_AFM), 1, 1, device=mel_AFM.device) < 0.5
+    return _curves(mel_AFM, MAX_RESPONSE).masked_fill(hears_alike, 0.0)
 
 
 def _curves(mel_AFM: Tensor, largest: float) -> Tensor:

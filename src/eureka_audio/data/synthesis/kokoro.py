@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eureka_audio.data.synthesis.phones import ESPEAK
+from eureka_audio.data.synthesis.recorded import audible
 from eureka_audio.errors import MissingDependencyError
 
 FOLDER_VARIABLE, FOLDER = "EUREKA_AUDIO_KOKORO", "data/kokoro"
@@ -25,7 +26,6 @@ SAMPLES_PER_FRAME = 600
 # A phone is heard so many frames before the durations say. Unstated by its authors, whose own time
 # stamps take three off the first pause; two is where an encoder that never heard it finds them.
 NUM_FRAMES_LATE = 2
-AUDIBLE = 0.01  # of the loudest sample
 DURATIONS = "/encoder/Clip_output_0"  # the value inside the model that says them, in frames
 
 # The symbols of each phone, and the number of each symbol.
@@ -141,8 +141,8 @@ class Kokoro:
         samples, ends = np.ravel(samples), np.cumsum(np.ravel(frames))
         ends[:-1] = np.maximum(ends[:-1] - NUM_FRAMES_LATE, 0)  # the last is the waveform's
         # The last phone lasts through the silence after it, say the durations.
-        loud = np.flatnonzero(np.abs(samples) > AUDIBLE * np.abs(samples).max())
-        ends[-2] = min(ends[-2], max(ends[-3] + 1, (loud[-1] + 1) / SAMPLES_PER_FRAME))
+        dies_away = audible(samples, floor_db=-40.0).stop / SAMPLES_PER_FRAME
+        ends[-2] = min(ends[-2], max(ends[-3] + 1, dies_away))
         seconds = ends * SAMPLES_PER_FRAME / SAMPLING_RATE
         return Voiced(samples, _ends(symbols, seconds.tolist()))
 

@@ -3,8 +3,7 @@ learnt.
 
 ``transcribe`` and ``caption`` are the paper's tasks; each question has an open form (``digit``) and
 one with choices (``digit_choice``); ``no_speech`` is the empty transcript of a clip in which nobody
-speaks. Requests are made by the functions that make them at inference,
-so both agree word for word.
+speaks. Requests are made by the functions that make them at inference, so both agree word for word.
 
 Source: paper sections 4 and 5.1 name the task families. Unstated: their wording; all of it is ours.
 """
@@ -61,10 +60,6 @@ def _transcribe(clip: AudioClip, audio: object, rng: np.random.Generator) -> Con
     return answered(transcription_request(audio, language), clip.transcript or "")
 
 
-def _write_nothing(clip: AudioClip, audio: object, rng: np.random.Generator) -> Conversation:
-    return answered(transcription_request(audio, None), "")
-
-
 def dense_caption(clip: AudioClip) -> str | None:
     """A caption that names all of a clip: its own, or one made of the only event it has; ``None``
     when not all is known.
@@ -117,7 +112,7 @@ def _is_known(skill: str, offer: bool, clip: AudioClip) -> bool:
 
 def _catalogue() -> Iterator[Task]:
     yield Task("transcribe", "transcribe", _can_transcribe, _transcribe)
-    yield Task("no_speech", "transcribe", attrgetter("is_speechless"), _write_nothing)
+    yield Task("no_speech", "transcribe", attrgetter("is_speechless"), _transcribe)
     for name, describe in (("caption", dense_caption), ("speech_caption", speech_caption)):
         yield Task(name, "caption", partial(_has, describe), partial(_describe, describe))
     for skill in SKILLS:
