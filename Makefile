@@ -68,7 +68,7 @@ test: setup
 
 SYNTHETIC := data/synthetic
 KOKORO := data/kokoro
-DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil
+DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil pocketsphinx-en-us
 
 nano: setup speech digits voices readings sounds scenes
 	@echo "Training: some hours on two CPU cores; stop and start it as you like."
@@ -76,7 +76,7 @@ nano: setup speech digits voices readings sounds scenes
 
 engines:
 	@for program in espeak-ng flite festival bible; do command -v $$program > /dev/null || missing="$$missing $$program"; done; \
-	for file in /usr/share/wordnet/data.noun /usr/share/dictd/devil.dict.dz; do test -e $$file || missing="$$missing $$file"; done; \
+	for file in /usr/share/wordnet/data.noun /usr/share/dictd/devil.dict.dz /usr/share/pocketsphinx/model/en-us/en-us.lm.bin; do test -e $$file || missing="$$missing $$file"; done; \
 	test -z "$$missing" || { echo "missing:$$missing"; echo "on Debian: apt-get install $(DEBIAN)"; exit 1; }
 	@test -n "$(RECORDINGS)" || { echo "expected EUREKA_AUDIO_DATA to name the folder of real recordings (README, 'Retrain it')"; exit 1; }
 

@@ -29,12 +29,14 @@ from eureka_audio.audio.window import split_windows
 from eureka_audio.errors import MessageError
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart
 from eureka_audio.text.chat import IGNORED_LABEL, EncodedChat, encode_chat, question_request
+from eureka_audio.text.ngrams import Ngrams
 from eureka_audio.text.tokenizer import AUDIO_PAD, token_id
 
 FeatureTransform = Callable[[Tensor], Tensor]
 LoadAudio = Callable[[Any], DecodedAudio]
 
 WORDS_FILE = "words.txt"
+NGRAMS_FILE = "ngrams.safetensors"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class EurekaAudioProcessor(ProcessorMixin):
     Attributes:
         known_words: words that exist, in lower case, which a transcript may be held against
             (`words.txt` beside the tokenizer); empty for none.
+        ngrams: which words follow one another, for transcripts, too (`ngrams.safetensors` there);
+            `None` for no such model.
 
     Example:
         sound = {"type": "audio", "audio": "dog.wav"}
@@ -87,11 +91,13 @@ class EurekaAudioProcessor(ProcessorMixin):
         self.audio_token = AUDIO_PAD
         self.audio_token_id = token_id(tokenizer, AUDIO_PAD)
         self.known_words: frozenset[str] = frozenset()
+        self.ngrams: Ngrams | None = None
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What `processor_config.json` says; the words have a file of their own."""
+        """What `processor_config.json` says; the words have files of their own."""
         settings: dict[str, Any] = super().to_dict(*args, **kwargs)
-        settings.pop("known_words", None)
+        for name in ("known_words", "ngrams"):
+            settings.pop(name, None)
         return settings
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
@@ -100,6 +106,8 @@ class EurekaAudioProcessor(ProcessorMixin):
         if self.known_words:
             text = "".join(f"{word}\n" for word in sorted(self.known_words))
             (Path(save_directory) / WORDS_FILE).write_text(text, encoding="utf-8")
+        if self.ngrams is not None:
+            self.ngrams.save(Path(save_directory) / NGRAMS_FILE)
         return saved
 
     @classmethod
@@ -110,9 +118,12 @@ class EurekaAudioProcessor(ProcessorMixin):
         processor: EurekaAudioProcessor = super().from_pretrained(
             pretrained_model_name_or_path, *args, **kwargs
         )
-        file = Path(pretrained_model_name_or_path) / WORDS_FILE
-        if file.is_file():
-            processor.known_words = frozenset(file.read_text(encoding="utf-8").split())
+        folder = Path(pretrained_model_name_or_path)
+        if (folder / WORDS_FILE).is_file():
+            text = (folder / WORDS_FILE).read_text(encoding="utf-8")
+            processor.known_words = frozenset(text.split())
+        if (folder / NGRAMS_FILE).is_file():
+            processor.ngrams = Ngrams.load(folder / NGRAMS_FILE)
         return processor
 
     @property

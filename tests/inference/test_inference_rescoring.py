@@ -126,7 +126,9 @@ def test_unknown_words_cost_what_they_are_told_to(monkeypatch: pytest.MonkeyPatc
     assert changed
 
 
-def searched(engine: Engine, encoded: list[EncodedConversation]) -> list[list[str]]:
+def searched(
+    engine: Engine, encoded: list[EncodedConversation], **settings: float
+) -> list[list[str]]:
     """The texts that a search finds for each conversation, the best first."""
     found: list[list[str]] = []
 
@@ -137,7 +139,7 @@ def searched(engine: Engine, encoded: list[EncodedConversation]) -> list[list[st
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine_module, "BeamSearch", Watched)
-        texts_of(engine, encoded, num_beams=BEAMS)
+        texts_of(engine, encoded, num_beams=BEAMS, **settings)
     return found
 
 
@@ -228,6 +230,7 @@ def test_a_checkpoint_without_words_for_noise_says_so_with_one_beam_too(tmp_path
         ("ctc_weight", "CTC head"),
         ("no_speech_threshold", "CTC head"),
         ("unknown_word_penalty", "list of words"),
+        ("ngram_weight", "model of words"),
     ],
 )
 def test_an_opinion_that_nobody_has_is_a_typed_error(setting: str, what: str) -> None:
@@ -260,6 +263,7 @@ def test_the_checkpoint_gives_the_ear_a_say_in_transcripts(tmp_path: Path) -> No
         ("transcription_ctc_weight", "a CTC head"),
         ("transcription_no_speech_threshold", "a CTC head"),
         ("transcription_unknown_word_penalty", "a list of words"),
+        ("transcription_ngram_weight", "a model of words"),
     ],
 )
 def test_a_checkpoint_that_asks_for_what_it_lacks_is_refused(

@@ -8,20 +8,27 @@ Unstated: how the paper decodes. Ours searches where it is asked to, or where a 
 it when it transcribes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import nlargest
+from operator import attrgetter
 from typing import NamedTuple
 
 from eureka_audio.inference.growing_answer import GrowingAnswer
 
 
 class Beam(NamedTuple):
-    """An answer and its log-probability: of all its tokens together while it grows, and per token,
-    its end among them, once it has ended.
+    """An answer, its log-probability, and what others than the decoder think of it so far: of all
+    its tokens together while it grows, and per token, its end among them, once it has ended.
     """
 
     answer: GrowingAnswer
     log_prob: float
+    hint: float
+
+    @property
+    def worth(self) -> tuple[bool, float]:
+        """One that runs in circles is worth less than any other."""
+        return self.answer.finish_reason != "repetition", self.log_prob + self.hint
 
 
 class Step(NamedTuple):
@@ -37,11 +44,19 @@ class BeamSearch:
     Args:
         empty: an answer without tokens.
         num_beams: how many may grow side by side.
+        hint: what others than the decoder think of an answer, finished or not: a number that is
+            added to its log-probability while it grows.
     """
 
-    def __init__(self, empty: GrowingAnswer, num_beams: int) -> None:
+    def __init__(
+        self,
+        empty: GrowingAnswer,
+        num_beams: int,
+        hint: Callable[[GrowingAnswer], float] | None = None,
+    ) -> None:
         self.num_beams = num_beams
-        self.growing = [Beam(empty, 0.0)]
+        self._hint = hint
+        self.growing = [Beam(empty, 0.0, 0.0)]
         self._ended: list[Beam] = []  # the best first
 
     def grow(self, continuations: Sequence[Sequence[tuple[float, int]]]) -> list[Step]:
@@ -58,29 +73,41 @@ class BeamSearch:
         if not self.growing:
             return []
         candidates = [
-            (beam.log_prob + log_prob, Step(number, token))
+            (beam.log_prob + log_prob + beam.hint, log_prob, Step(number, token))
             for number, (beam, row) in enumerate(zip(self.growing, continuations, strict=True))
             for log_prob, token in row
         ]
-        beams, steps = self.growing, list[Step]()
-        num_tokens = len(beams[0].answer.token_ids) + 1
-        self.growing = []
-        for rank, (log_prob, step) in enumerate(nlargest(len(continuations[0]), candidates)):
-            answer = beams[step.beam].answer.fork()
-            answer.add(step.token)
-            if not answer.has_finished:
-                self.growing.append(Beam(answer, log_prob))
+        num_tokens = len(self.growing[0].answer.token_ids) + 1
+        grown = [
+            (self._grown(self.growing[step.beam], log_prob, step.token), step)
+            for _, log_prob, step in nlargest(len(continuations[0]), candidates)
+        ]
+        if self._hint is not None:
+            grown.sort(key=lambda pair: pair[0].log_prob + pair[0].hint, reverse=True)
+        self.growing, steps = [], list[Step]()
+        for rank, (beam, step) in enumerate(grown):
+            if not beam.answer.has_finished:
+                self.growing.append(beam)
                 steps.append(step)
             elif rank < self.num_beams:
-                self._ended.append(Beam(answer, log_prob / num_tokens))
+                self._ended.append(
+                    Beam(beam.answer, beam.log_prob / num_tokens, beam.hint / num_tokens)
+                )
             if len(self.growing) == self.num_beams:
                 break
-        self._ended = nlargest(self.num_beams, self._ended, key=_worth)
+        self._ended = nlargest(self.num_beams, self._ended, key=attrgetter("worth"))
         if self.growing and len(self._ended) == self.num_beams:
-            worst = min(beam.log_prob for beam in self._ended)
-            if self.growing[0].log_prob / num_tokens <= worst:
+            best = self.growing[0]
+            worst = min(beam.log_prob + beam.hint for beam in self._ended)
+            if (best.log_prob + best.hint) / num_tokens <= worst:
                 self.growing, steps = [], []
         return steps
+
+    def _grown(self, beam: Beam, log_prob: float, token: int) -> Beam:
+        answer = beam.answer.fork()
+        answer.add(token)
+        hint = 0.0 if self._hint is None else self._hint(answer)
+        return Beam(answer, beam.log_prob + log_prob, hint)
 
     @property
     def found(self) -> list[GrowingAnswer]:
@@ -88,13 +115,10 @@ class BeamSearch:
         return [beam.answer for beam in self._ended]
 
     def best(self, bonuses: Sequence[float]) -> GrowingAnswer:
-        """The best of what was found, once each has its bonus added to its log-probability."""
+        """The best of what was found, where its bonus is added to each one's log-probability, in
+        the place of the hint.
+        """
         pairs = zip(self._ended, bonuses, strict=True)
         return max(
-            (beam._replace(log_prob=beam.log_prob + more) for beam, more in pairs), key=_worth
+            (beam._replace(hint=bonus) for beam, bonus in pairs), key=attrgetter("worth")
         ).answer
-
-
-def _worth(ended: Beam) -> tuple[bool, float]:
-    """One that runs in circles is worth less than any other."""
-    return ended.answer.finish_reason != "repetition", ended.log_prob

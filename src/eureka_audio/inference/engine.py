@@ -8,7 +8,7 @@ A row's answer does not depend on the rows beside it: padding is masked, positio
 tokens, and each row draws from its own source of chance.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -18,6 +18,7 @@ from eureka_audio.audio import clock
 from eureka_audio.errors import ConfigError
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.cache import RoomyCache
+from eureka_audio.inference.fluency import WHILE_GROWING, Fluency
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.rescoring import (
     Opinions,
@@ -156,7 +157,9 @@ class Engine:
         options: GenerationOptions,
     ) -> list[GrowingAnswer]:
         """The answers that beam search finds from empty ones; each beam is a row of the batch."""
-        searches = [BeamSearch(answer, options.num_beams) for answer in answers]
+        searches = [
+            BeamSearch(answer, options.num_beams, self._hint(options)) for answer in answers
+        ]
         num_kept = options.num_beams * (1 + len(self.end_ids))
         seen = self._seen(encoded) if options.repetition_penalty != 1 else None
         while True:
@@ -204,6 +207,14 @@ class Engine:
         ]
         return [torch.cat(each) if each else None for each in heard]
 
+    def _hint(self, options: GenerationOptions) -> Callable[[GrowingAnswer], float] | None:
+        """What the model of words adds to the log-probability of answers while they grow."""
+        if options.ngram_weight == 0 or self.processor.ngrams is None:
+            return None
+        fluency = Fluency(self.processor.ngrams)
+        weight = WHILE_GROWING * options.ngram_weight
+        return lambda answer: weight * fluency.of_growing(answer.text, answer.has_finished)
+
     def _bonuses(
         self,
         answers: Sequence[GrowingAnswer],
@@ -223,12 +234,15 @@ class Engine:
             log_probs = spelling_log_probs(ctc_logits_LV, texts)
             bonuses = [options.ctc_weight * log_prob for log_prob in log_probs]
         if options.unknown_word_penalty > 0:
-            bonuses = [
-                bonus
-                - options.unknown_word_penalty
-                * share_of_unknown_words(text, self.processor.known_words)
-                for bonus, text in zip(bonuses, texts, strict=True)
-            ]
+            known = self.processor.known_words
+            for place, text in enumerate(texts):
+                share = share_of_unknown_words(text, known)
+                bonuses[place] -= options.unknown_word_penalty * share
+        if options.ngram_weight > 0 and self.processor.ngrams is not None:
+            fluency = Fluency(self.processor.ngrams)
+            for place, (answer, text) in enumerate(zip(answers, texts, strict=True)):
+                num_tokens = len(answer.token_ids) + 1
+                bonuses[place] += options.ngram_weight * fluency.of(text) / num_tokens
         return bonuses
 
     @torch.inference_mode()

@@ -18,18 +18,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from eureka_audio.model import EurekaAudioForConditionalGeneration
-from eureka_audio.processor import WORDS_FILE, EurekaAudioProcessor
+from eureka_audio.processor import NGRAMS_FILE, WORDS_FILE, EurekaAudioProcessor
 from eureka_audio.text.letters import BLANK, CTC_VOCAB_SIZE, encode_characters
 from eureka_audio.text.words import words_of
 
 
 class Opinions(NamedTuple):
-    """How much of a say a model's CTC head and its list of words have in its transcripts: 0 for
-    none (`GenerationOptions`).
+    """How much of a say a model's CTC head, its list and its model of words have in its
+    transcripts: 0 for none (`GenerationOptions`).
     """
 
     ctc_weight: float = 0.0
     unknown_word_penalty: float = 0.0
+    ngram_weight: float = 0.0
     no_speech_threshold: float = 0.0
 
     def of_one_beam(self) -> "Opinions":
@@ -46,6 +47,8 @@ class Opinions(NamedTuple):
                     yield name, f"CTC head of {CTC_VOCAB_SIZE} letters"
         if self.unknown_word_penalty > 0 and not processor.known_words:
             yield "unknown_word_penalty", f"list of words ({WORDS_FILE})"
+        if self.ngram_weight > 0 and processor.ngrams is None:
+            yield "ngram_weight", f"model of words ({NGRAMS_FILE})"
 
 
 def spelling_log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[float]:

@@ -27,6 +27,7 @@ class GenerationSettings(TypedDict, total=False):
     num_beams: int
     ctc_weight: float
     unknown_word_penalty: float
+    ngram_weight: float
     no_speech_threshold: float
 
 
@@ -49,6 +50,8 @@ class GenerationOptions:
         ctc_weight: above 0, which beam is kept depends on the encoder's CTC head, too, with this
             weight (`rescoring`); for transcripts.
         unknown_word_penalty: above 0, it depends on the checkpoint's list of words, too.
+        ngram_weight: above 0, which beams grow and which is kept depends on the checkpoint's
+            model of words, too, with this weight (`fluency`); for transcripts.
         no_speech_threshold: above 0, an answer becomes empty where the CTC head finds it more
             probable than this that nothing is said, rather than these words; for transcripts.
 
@@ -67,6 +70,7 @@ class GenerationOptions:
     num_beams: int = 1
     ctc_weight: float = 0.0
     unknown_word_penalty: float = 0.0
+    ngram_weight: float = 0.0
     no_speech_threshold: float = 0.0
 
     def __post_init__(self) -> None:
@@ -106,7 +110,7 @@ class GenerationOptions:
             self.is_greedy or self.num_beams == 1,
             "num_beams", "1 beside a temperature above 0", self.num_beams,
         )  # fmt: skip
-        for name in ("ctc_weight", "unknown_word_penalty"):
+        for name in ("ctc_weight", "unknown_word_penalty", "ngram_weight"):
             weight = getattr(self, name)
             _require(_is_number(weight) and 0 <= weight < float("inf"), name, "0 or more", weight)
             _require(

@@ -102,12 +102,14 @@ class TextConfig(Config):
     """Plain text: sentences of the free corpora, and what the sources' clips say and are.
 
     Its words, and those that the clips of `word_sources` say, are what a transcript is held
-    against.
+    against. Where `everyday_ngrams` is asked for, pocketsphinx's model of which words follow one
+    another has a say, too (`data/sphinx_ngrams.py`).
     """
 
     vocab_size: int = 1024
     sources: tuple[str, ...] = ()
     word_sources: tuple[str, ...] = ()
+    everyday_ngrams: bool = False
     num_sentences: int = 120_000
     renderings_per_clip: int = 3
 

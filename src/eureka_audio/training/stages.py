@@ -22,6 +22,7 @@ from eureka_audio.data.loader import stream_batches
 from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.recordings import read_dataset
 from eureka_audio.data.sources import ClipSource
+from eureka_audio.data.sphinx_ngrams import everyday_ngrams
 from eureka_audio.data.synthesis.corpora import SentenceBook
 from eureka_audio.data.tasks import text_lines
 from eureka_audio.durable import atomic_folder, atomic_write
@@ -62,7 +63,8 @@ from eureka_audio.training.text_pretraining import PackedText, TextModel, pack_t
 from eureka_audio.training.trainer import train
 
 # Of transcripts; a small model is often unsure.
-TRANSCRIPTION_BEAMS, TRANSCRIPTION_CTC_WEIGHT, UNKNOWN_WORD_PENALTY = 16, 0.25, 0.4
+TRANSCRIPTION_BEAMS = 32
+TRANSCRIPTION_CTC_WEIGHT, UNKNOWN_WORD_PENALTY, NGRAM_WEIGHT = 0.6, 1.0, 0.5
 NO_SPEECH_THRESHOLD = 0.5
 TEMPLATE_EVERY = 50  # lines of text to one copy of the template, for the tokenizer alone
 
@@ -184,6 +186,8 @@ def run_tokenizer_stage(space: Workspace) -> None:
     num_mel_bins = preset(recipe.model.preset, **recipe.model.overrides).audio_config.num_mel_bins
     processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=num_mel_bins), tokenizer)
     processor.known_words = known_words(space, lines)
+    if recipe.text.everyday_ngrams:
+        processor.ngrams = everyday_ngrams()
     with atomic_folder(space.run / "processor") as folder:
         processor.save_pretrained(folder)
 
@@ -349,7 +353,7 @@ def prepare_to_transcribe(
 
     Args:
         model: its generation configuration is filled in.
-        processor: its list of words, if it has one, gets a say.
+        processor: its list and its model of words, if it has them, get a say.
         ctc_head: gets a say, and becomes part of the model.
         max_chunk_seconds: as long as it has learnt to hear.
     """
@@ -358,6 +362,8 @@ def prepare_to_transcribe(
     settings.transcription_beams = TRANSCRIPTION_BEAMS
     if processor.known_words:
         settings.transcription_unknown_word_penalty = UNKNOWN_WORD_PENALTY
+    if processor.ngrams is not None:
+        settings.transcription_ngram_weight = NGRAM_WEIGHT
     if ctc_head is not None:
         model.add_ctc_head(ctc_head)
         settings.transcription_ctc_weight = TRANSCRIPTION_CTC_WEIGHT
