@@ -3,7 +3,7 @@
 It knows 72,547 words, two million pairs and 1.7 million triples of them, from text that nobody
 could gather here, and takes 27 MB. Most pairs and triples say little that a shorter history does
 not: those are kept whose loss would change its predictions most, and the back-offs are computed
-anew. What is left is a sixth of the size and chooses transcripts as well (`docs/decisions.md`).
+anew. What is left is a fifth of the size and chooses transcripts as well (`docs/decisions.md`).
 
     en-us.lm.bin    Debian's `pocketsphinx-en-us`    2-clause BSD licence (notice kept)
 
