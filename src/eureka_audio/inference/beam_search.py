@@ -8,8 +8,9 @@ Unstated: how the paper decodes. Ours searches where it is asked to, or where a 
 it when it transcribes.
 """
 
-from collections.abc import Callable, Sequence
-from heapq import nlargest
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge, nlargest
+from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -64,23 +65,25 @@ class BeamSearch:
 
         Args:
             continuations: for each growing beam its most probable next tokens, with their
-                log-probabilities. They have to be enough: `num_beams`, and as many again for each
-                token that ends an answer.
+                log-probabilities, the best first. They have to be enough: `num_beams`, and as many
+                again for each token that ends an answer.
 
         Returns:
             The steps of the beams that are `growing` now; none once the search is over.
         """
         if not self.growing:
             return []
-        candidates = [
-            (beam.log_prob + log_prob + beam.hint, log_prob, Step(number, token))
-            for number, (beam, row) in enumerate(zip(self.growing, continuations, strict=True))
-            for log_prob, token in row
-        ]
+        candidates = merge(
+            *(
+                _continued(beam, number, row)
+                for number, (beam, row) in enumerate(zip(self.growing, continuations, strict=True))
+            ),
+            reverse=True,
+        )
         num_tokens = len(self.growing[0].answer.token_ids) + 1
         grown = [
-            (self._grown(self.growing[step.beam], log_prob, step.token), step)
-            for _, log_prob, step in nlargest(len(continuations[0]), candidates)
+            (self._grown(self.growing[number], log_prob, token), Step(number, token))
+            for _, number, token, log_prob in islice(candidates, len(continuations[0]))
         ]
         if self._hint is not None:
             grown.sort(key=lambda pair: pair[0].log_prob + pair[0].hint, reverse=True)
@@ -122,3 +125,12 @@ class BeamSearch:
         return max(
             (beam._replace(hint=bonus) for beam, bonus in pairs), key=attrgetter("worth")
         ).answer
+
+
+def _continued(
+    beam: Beam, number: int, row: Sequence[tuple[float, int]]
+) -> Iterator[tuple[float, int, int, float]]:
+    """What a beam would be worth with each next token, one by one: few will be looked at."""
+    worth = beam.log_prob + beam.hint
+    for log_prob, token in row:
+        yield worth + log_prob, number, token, log_prob
