@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,6 +21,7 @@ from eureka_audio.data.synthesis import corpora
 from eureka_audio.errors import CheckpointError, ConfigError, ManifestError
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.text.ngrams import Ngrams
 from eureka_audio.text.words import words_of
 from eureka_audio.training import stages, trainer
 from eureka_audio.training.checkpoint import newest
@@ -107,6 +109,32 @@ def test_stage_2_starts_from_stage_1_and_moves_everything(
         assert any(not torch.equal(before[name], after[name]) for name in before)
     fixed = "model.audio_encoder.embed_positions.weight"
     assert torch.equal(stage1[fixed], stage2[fixed])
+
+
+def test_a_model_of_words_is_made_and_gets_a_say(
+    done: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = Ngrams.build(
+        ("<s>", "</s>", "one"),
+        (np.full(3, -1.0), np.zeros(3)),
+        (np.array([[0, 2]]), np.array([-0.5]), np.zeros(1)),
+        (np.zeros((0, 3), int), np.zeros(0)),
+    )
+    monkeypatch.setattr(stages, "everyday_ngrams", lambda: small)
+    text = done.recipe.text.model_copy(update={"everyday_ngrams": True})
+    recipe = done.recipe.model_copy(update={"text": text})
+    space = Workspace(recipe, tmp_path, done.data, done.recordings)
+    run_stage(space, "tokenizer")
+    for name in STAGES:
+        (tmp_path / name).symlink_to(done.run / name)
+    run_stage(space, "export")
+    ngrams = EurekaAudioProcessor.from_pretrained(tmp_path / "model").ngrams
+    assert ngrams is not None
+    assert ngrams.log_prob("one", ["<s>"]) == -0.5
+    asked = load_checkpoint(tmp_path / "model").generation_config
+    assert asked.transcription_ngram_weight == stages.NGRAM_WEIGHT > 0
+    unasked = load_checkpoint(done.run / "model").generation_config
+    assert getattr(unasked, "transcription_ngram_weight", 0) == 0
 
 
 def test_the_export_loads_and_answers(done: Workspace) -> None:
