@@ -161,6 +161,16 @@ def test_a_model_that_is_not_there_or_something_else(tmp_path: Path) -> None:
         everyday_ngrams(tmp_path / "lm.bin")
 
 
+def test_a_model_that_was_cut_short_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "lm.bin"
+    write_sphinx(path, made_up())
+    whole = path.read_bytes()
+    for length in (len(MAGIC) + 5, len(whole) // 2, len(whole) - 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ConfigError, match="cut short"):
+            read_sphinx(path)
+
+
 @pytest.mark.skipif(not SPHINX.is_file(), reason="needs Debian's pocketsphinx-en-us")
 def test_the_model_of_english_knows_english() -> None:
     model = everyday_ngrams()

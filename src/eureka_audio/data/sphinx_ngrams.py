@@ -82,7 +82,7 @@ def everyday_ngrams(path: Path = SPHINX) -> Ngrams:
     if not path.is_file():
         raise MissingDependencyError(
             f"{path}: expected pocketsphinx's model of English; install Debian's "
-            "pocketsphinx-en-us, or set text.ngrams to null"
+            "pocketsphinx-en-us, or set text.everyday_ngrams=false"
         )
     return prune(most_probable_words(read_sphinx(path)), NUM_PAIRS, NUM_TRIPLES).packed()
 
@@ -102,6 +102,8 @@ def read_sphinx(path: Path) -> BackoffModel:
 
     def take(kind: np.dtype[np.void] | str, count: int) -> NDArray[np.void]:
         nonlocal place
+        if len(data) - place < np.dtype(kind).itemsize * count:
+            raise ConfigError(f"{path}: expected more than {len(data)} bytes; it was cut short")
         values = np.frombuffer(data, kind, count, place)
         place += values.nbytes
         return values
@@ -121,7 +123,7 @@ def read_sphinx(path: Path) -> BackoffModel:
         num_triples, (word_bits, QUANT_BITS),
     )  # fmt: skip
     size = int(take("<u4", 1)[0])
-    words = data[place : place + size].decode("utf-8").split("\0")[:num_words]
+    words = take("u1", size).tobytes().decode("utf-8").split("\0")[:num_words]
 
     starts = unigrams["children"].astype(np.int64)
     num_pairs = int(starts[num_words])  # some are counted that are not there
@@ -138,8 +140,8 @@ def read_sphinx(path: Path) -> BackoffModel:
         np.stack([first, second], 1),
         bins[0][log_prob],
         bins[1][backoff],
-        np.stack([triple_fields[0], first[of_pair], second[of_pair]], 1)[: len(of_pair)],
-        bins[2][triple_fields[1]][: len(of_pair)],
+        np.stack([triple_fields[0], first[of_pair], second[of_pair]], 1),
+        bins[2][triple_fields[1]],
     )
 
 
