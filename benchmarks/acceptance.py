@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import transformers
@@ -65,14 +65,10 @@ def main() -> int:
     model = EurekaAudio.from_pretrained(args.model)
 
     def recorded(name: str) -> list[AudioClip]:
-        clips = [c for c in read_dataset(args.recordings / name) if c.split == args.split]
-        return spread(clips, args.limit)
+        return recorded_clips(args.recordings / name, args.split, args.limit)
 
     def made(name: str) -> list[AudioClip]:
-        path = args.synthetic / name / args.split / "manifest.jsonl"
-        clips = read_manifest(path, AudioClip)
-        located = [c.model_copy(update={"path": str(audio_path(c, path))}) for c in clips]
-        return spread(located, args.limit)
+        return made_clips(args.synthetic / name, args.split, args.limit)
 
     figures: dict[str, Figure] = {}
     sentences = recorded("speechocean762")
@@ -105,13 +101,23 @@ def main() -> int:
             **transcription_opinions(settings)._asdict(),
         },
         "seconds": round(time.time() - started, 1),
-        **environment(),
     }
-    line = json.dumps(result)
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(line)
+    print(json.dumps(record(result, args.out)))
     return 0
+
+
+def recorded_clips(folder: Path, split: str, limit: int | None) -> list[AudioClip]:
+    """Some of the recordings of a split."""
+    return spread([clip for clip in read_dataset(folder) if clip.split == split], limit)
+
+
+def made_clips(folder: Path, split: str, limit: int | None) -> list[AudioClip]:
+    """Some of the clips of a split that were made by code, with paths that can be opened."""
+    path = folder / split / "manifest.jsonl"
+    clips = read_manifest(path, AudioClip)
+    return spread(
+        [clip.model_copy(update={"path": str(audio_path(clip, path))}) for clip in clips], limit
+    )
 
 
 def spread(clips: Sequence[T], limit: int | None) -> list[T]:
@@ -178,6 +184,14 @@ def report(name: str, figure: Figure) -> None:
         f"{name:18} {100 * value:6.2f} %   must {100 * must:4.0f}   {verdict:8} n={figure['items']}"
     )
     sys.stdout.flush()
+
+
+def record(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    """A result and what it was measured with, written to a file if there is to be one."""
+    result = {**result, **environment()}
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def environment() -> dict[str, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from acceptance import environment, spread
+from acceptance import record, spread
 from figures import mean_and_spread
 
 from eureka_audio.config import load_config
@@ -77,10 +77,7 @@ def main() -> int:
         "batch_seconds": args.batch_seconds,
         "run": args.run_note,
     }
-    line = json.dumps({"benchmark": "moe_against_dense", **result, **environment()})
-    if args.out:
-        args.out.write_text(json.dumps(json.loads(line), indent=1) + "\n")
-    print(line)
+    print(json.dumps(record({"benchmark": "moe_against_dense", **result}, args.out)))
     return 0
 
 

@@ -7,13 +7,12 @@ without the judgement of its CTC head (`no_speech_threshold`), for comparison.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from acceptance import environment
+from acceptance import record
 from numpy.typing import NDArray
 
 from eureka_audio import EurekaAudio
@@ -114,10 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "clips_of_each_kind": args.num,
         "seed": args.seed,
         "figures": figures,
-        **environment(),
     }
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    record(result, args.out)
     return 0
 
 

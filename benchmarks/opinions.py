@@ -7,23 +7,21 @@ transcript among those that the beams found, as if somebody knew which one it is
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
-from acceptance import environment, spread
+from acceptance import made_clips, record, recorded_clips
 
 from eureka_audio import EurekaAudio
-from eureka_audio.data.recordings import read_dataset
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.inference import engine
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.long_audio import OPINION_KEYS, transcription_beams
-from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip
 
 CHOOSING = ("ctc_weight", "unknown_word_penalty", "ngram_weight")
@@ -72,19 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.recordings is None:
         parser.error("--recordings or EUREKA_AUDIO_DATA must name the folder of recordings")
-    manifest = args.synthetic / "speech" / args.split / "manifest.jsonl"
-    synthetic = [
-        clip.model_copy(update={"path": str(audio_path(clip, manifest))})
-        for clip in read_manifest(manifest, AudioClip)
-    ]
-    recorded = [
-        clip
-        for clip in read_dataset(Path(args.recordings) / "speechocean762")
-        if clip.split == args.split
-    ]
+    recordings = Path(args.recordings) / "speechocean762"
     clips = {
-        "synthetic": spread(synthetic, args.limit),
-        "sentences": spread(recorded, args.limit),
+        "synthetic": made_clips(args.synthetic / "speech", args.split, args.limit),
+        "sentences": recorded_clips(recordings, args.split, args.limit),
     }
     model = EurekaAudio.from_pretrained(args.model)
     settings = model.model.generation_config
@@ -98,12 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (beams // 4, shipped),
         (1, dict.fromkeys(CHOOSING, 0.0)),
     ]
-    engine.BeamSearch = Watched  # type: ignore[misc]
     figures = []
     for num_beams, weights in without:
         for name, weight in weights.items():
             setattr(settings, OPINION_KEYS[name], weight)
-        of = {kind: measure(model, some, num_beams) for kind, some in clips.items()}
+        with patch.object(engine, "BeamSearch", Watched):
+            of = {kind: measure(model, some, num_beams) for kind, some in clips.items()}
         figures.append({"num_beams": num_beams, **weights, **of})
         wrong = ", ".join(f"{kind} {100 * figure['wer']:.1f} %" for kind, figure in of.items())
         print(f"{num_beams:2} beams, {dict(weights)}: words wrong {wrong}", flush=True)
@@ -113,10 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "split": args.split,
         "clips": {kind: len(some) for kind, some in clips.items()},
         "figures": figures,
-        **environment(),
     }
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    record(result, args.out)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -110,11 +110,8 @@ def test_the_ear_has_the_say_it_is_given() -> None:
 
 def test_unknown_words_cost_what_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = 0
-    for seed in range(6):
-        processor = tiny_processor()
-        engine = Engine(tiny_model(seed), processor)
-        encoded = encode((0.9,))
-        [search] = searched(engine, encoded)
+    for engine, encoded, search in searches_of_six():
+        processor = engine.processor
         for known in search:
             monkeypatch.setattr(processor, "known_words", frozenset(words_of(known)))
             least = min(share_of_unknown_words(text, processor.known_words) for text in search)
@@ -124,6 +121,14 @@ def test_unknown_words_cost_what_they_are_told_to(monkeypatch: pytest.MonkeyPatc
             assert share_of_unknown_words(text, processor.known_words) == least
             changed += text != search[0]
     assert changed
+
+
+def searches_of_six() -> Iterator[tuple[Engine, list[EncodedConversation], list[str]]]:
+    """What the search of each of six models finds for a clip, the best first."""
+    for seed in range(6):
+        engine, encoded = Engine(tiny_model(seed), tiny_processor()), encode((0.9,))
+        [search] = searched(engine, encoded)
+        yield engine, encoded, search
 
 
 def searched(

@@ -58,5 +58,5 @@ class Fluency:
         return total
 
     def _of_word(self, word: str, before: tuple[str, ...]) -> float:
-        after = self._ngrams.log_prob(word, (START, *before)[-2:])
+        after = self._ngrams.log_prob(word, (START, *before[-2:]))
         return after - WORD_SHARE * self._ngrams.log_prob(word)
