@@ -23,12 +23,12 @@ import transformers
 import eureka_audio
 from eureka_audio import EurekaAudio
 from eureka_audio.data.recordings import read_dataset
-from eureka_audio.data.synthesis.captions import named_labels
-from eureka_audio.data.tasks import evaluation_items
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.inference.long_audio import transcription_beams, transcription_opinions
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip
+from eureka_audio.tasks import evaluation_items
+from eureka_audio.tasks.captions import named_labels
 
 T = TypeVar("T")
 Figure = dict[str, float | int | str]

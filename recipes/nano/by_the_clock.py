@@ -59,11 +59,11 @@ from world import (
 )
 
 from eureka_audio.data.mixture import MixturePlan
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import TrainingError
 from eureka_audio.inference.loading import find_checkpoint
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import save_checkpoint as save_model
+from eureka_audio.synthesis.phones import PHONES
 from eureka_audio.training.checkpoint import save_checkpoint
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads
 from eureka_audio.training.encoder_stage import build_encoder, look_through

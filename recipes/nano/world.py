@@ -27,12 +27,12 @@ from torch import Tensor
 from eureka_audio.audio import clock
 from eureka_audio.config import load_config
 from eureka_audio.data.augment import Timeline
-from eureka_audio.data.synthesis.parts import Material
-from eureka_audio.data.synthesis.scenes import compose_scene, render_sound
-from eureka_audio.data.synthesis.splices import SpokenWords, splice
-from eureka_audio.data.tasks import draw_task
 from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.parts import Material
+from eureka_audio.synthesis.scenes import compose_scene, render_sound
+from eureka_audio.synthesis.splices import SpokenWords, splice
+from eureka_audio.tasks import draw_task
 from eureka_audio.text.chat import IGNORED_LABEL, encode_chat
 from eureka_audio.training.guidance import SaidToken, as_places, audio_span, said_tokens
 from eureka_audio.training.recipe import Recipe, read_clips

@@ -15,7 +15,7 @@ from eureka_audio.data.augment import (
     mask_features,
     mix_at_snr,
 )
-from eureka_audio.data.noise import some_noise
+from eureka_audio.synthesis.noise import some_noise
 
 ALL = AugmentConfig(
     speed_probability=1,

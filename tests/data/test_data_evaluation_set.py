@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from eureka_audio.data.evaluation_set import caption_phrases, evaluation_trials, read_clips
-from eureka_audio.data.synthesis.captions import CLAUSES, named_labels
 from eureka_audio.errors import ManifestError
 from eureka_audio.evaluation.named_events import named_events
 from eureka_audio.evaluation.trials import checked_trials
 from eureka_audio.manifest import write_manifest
 from eureka_audio.records import AudioClip, AudioEvent, Speaker
+from eureka_audio.tasks.captions import CLAUSES, named_labels
 
 
 def scene() -> AudioClip:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_recipe import tiny_recipe, workspace
 
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import ManifestError, MissingDependencyError
 from eureka_audio.records import AudioClip, Phone
+from eureka_audio.synthesis.phones import PHONES
 from eureka_audio.training import alignment
 from eureka_audio.training.alignment import align, pronounce, with_alignment, write_alignment
 from eureka_audio.training.heads import SILENCE

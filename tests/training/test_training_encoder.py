@@ -15,9 +15,9 @@ from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.data.augment import AugmentConfig, Timeline
 from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.sources import ClipSource, HeardSample
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
+from eureka_audio.synthesis.phones import PHONES
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator
 from eureka_audio.training.encoder_stage import build_encoder, judge_encoder
 from eureka_audio.training.heads import (

@@ -9,10 +9,10 @@ import torch
 from tiny_recipe import tiny_recipe, workspace
 
 from eureka_audio.data.augment import UNMOVED, Timeline
-from eureka_audio.data.letter_times import letter_times
-from eureka_audio.data.tasks import draw_task
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.records import AudioClip, Phone
+from eureka_audio.synthesis.letter_times import letter_times
+from eureka_audio.tasks import draw_task
 from eureka_audio.text.chat import encode_chat
 from eureka_audio.training import recipe as recipe_module
 from eureka_audio.training.guidance import (

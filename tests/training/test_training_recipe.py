@@ -17,10 +17,10 @@ from torch import Tensor
 
 from eureka_audio.cli import train as train_command
 from eureka_audio.config import dump_config
-from eureka_audio.data.synthesis import corpora
 from eureka_audio.errors import CheckpointError, ConfigError, ManifestError
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.synthesis import corpora
 from eureka_audio.text.ngrams import Ngrams
 from eureka_audio.text.words import words_of
 from eureka_audio.training import stages, trainer

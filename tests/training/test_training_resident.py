@@ -8,10 +8,10 @@ from eureka_audio.audio import clock
 from eureka_audio.audio.features import log_mel_spectrogram
 from eureka_audio.data.augment import UNMOVED, Timeline
 from eureka_audio.data.sources import HeardSample
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import TrainingError
 from eureka_audio.processor import pad_features
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Speaker
+from eureka_audio.synthesis.phones import PHONES
 from eureka_audio.training.heads import NUM_EVENT_TAGS, SILENCE, UNKNOWN_FRAME, head_targets
 from eureka_audio.training.oracle import SYMBOLS, token_symbols
 from eureka_audio.training.resident import (

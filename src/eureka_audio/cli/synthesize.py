@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from eureka_audio.records import AudioClip, Split
 
 if TYPE_CHECKING:
-    from eureka_audio.data.synthesis.corpora import SentenceBook
+    from eureka_audio.synthesis.corpora import SentenceBook
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -63,7 +63,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Make the clips, print how many were kept or dropped and why, return the exit code."""
-    from eureka_audio.data.synthesis.scenes import render_sound, write_clips
+    from eureka_audio.synthesis.scenes import render_sound, write_clips
 
     if args.kind == "speech":
         return _speech(args)
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _speech(args: argparse.Namespace) -> int:
-    from eureka_audio.data.synthesis.speech import synthesize_speech
+    from eureka_audio.synthesis.speech import synthesize_speech
 
     book = _sentence_book(args)
     for reason, count in sorted(book.dropped.items()):
@@ -91,8 +91,8 @@ def _speech(args: argparse.Namespace) -> int:
 
 
 def _voices(args: argparse.Namespace) -> int:
-    from eureka_audio.data.synthesis.corpora import ShortBook
-    from eureka_audio.data.synthesis.speech import synthesize_speech
+    from eureka_audio.synthesis.corpora import ShortBook
+    from eureka_audio.synthesis.speech import synthesize_speech
 
     book = ShortBook(args.seed, _sentence_book(args))
     fates = synthesize_speech(
@@ -102,9 +102,9 @@ def _voices(args: argparse.Namespace) -> int:
 
 
 def _readings(args: argparse.Namespace) -> int:
-    from eureka_audio.data.synthesis.corpora import ReadingBook
-    from eureka_audio.data.synthesis.readings import read
     from eureka_audio.manifest import write_manifest
+    from eureka_audio.synthesis.corpora import ReadingBook
+    from eureka_audio.synthesis.readings import read
 
     book = ReadingBook(args.seed, _sentence_book(args))
     clips = list(read(book, args.seed, args.num, args.workers))
@@ -117,7 +117,7 @@ def _readings(args: argparse.Namespace) -> int:
 def _sentence_book(args: argparse.Namespace) -> "SentenceBook":
     """Of the corpus of this seed: what it reserves for dev and test is the same in every call."""
     from eureka_audio.data.recordings import recordings
-    from eureka_audio.data.synthesis.corpora import SentenceBook
+    from eureka_audio.synthesis.corpora import SentenceBook
 
     prompts: dict[Split, set[str]] = {"train": set(), "dev": set(), "test": set()}
     for clip in recordings(args.recordings) if args.recordings else []:
@@ -128,8 +128,8 @@ def _sentence_book(args: argparse.Namespace) -> "SentenceBook":
 
 
 def _digits(args: argparse.Namespace) -> int:
-    from eureka_audio.data.synthesis.corpora import DigitBook
-    from eureka_audio.data.synthesis.speech import synthesize_speech
+    from eureka_audio.synthesis.corpora import DigitBook
+    from eureka_audio.synthesis.speech import synthesize_speech
 
     book = DigitBook(args.seed)
     fates = synthesize_speech(args.out, book, args.seed, args.num, args.workers, "digit")
@@ -144,8 +144,8 @@ def _report(fates: Counter[str], num_planned: int) -> int:
 
 def _scenes(args: argparse.Namespace) -> int:
     from eureka_audio.data.recordings import recordings
-    from eureka_audio.data.synthesis.parts import Material
-    from eureka_audio.data.synthesis.scenes import compose_scene, write_clips
+    from eureka_audio.synthesis.parts import Material
+    from eureka_audio.synthesis.scenes import compose_scene, write_clips
 
     clips = recordings(args.recordings, args.split) if args.recordings else []
     material = Material(

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from eureka_audio.data.recordings import recordings
-from eureka_audio.data.synthesis.captions import caption_phrases
-from eureka_audio.data.tasks.evaluation import evaluation_items
 from eureka_audio.evaluation.trials import Trial
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
+from eureka_audio.tasks.captions import caption_phrases
+from eureka_audio.tasks.evaluation import evaluation_items
 from eureka_audio.text.chat import CAPTION_PROMPT, CHOICES_PROMPT, TRANSCRIBE_SYSTEM_PROMPT
 
 SCENES = "scenes"

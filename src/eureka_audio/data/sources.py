@@ -17,10 +17,10 @@ from eureka_audio.data.augment import (
     mix_at_snr,
 )
 from eureka_audio.data.mixture import Sample
-from eureka_audio.data.noise import some_noise
 from eureka_audio.data.waveforms import WaveformBank
 from eureka_audio.errors import TrainingError
 from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.noise import some_noise
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from eureka_audio.audio.clock import ENCODER_FRAMES_PER_SECOND
 from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.sources import ClipSource
-from eureka_audio.data.synthesis.espeak import espeak
-from eureka_audio.data.synthesis.phones import PHONES, phone_of
 from eureka_audio.durable import atomic_write
 from eureka_audio.records import AudioClip, Phone
+from eureka_audio.synthesis.espeak import espeak
+from eureka_audio.synthesis.phones import PHONES, phone_of
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator
 from eureka_audio.training.heads import PHONE_CLASS, SILENCE
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from eureka_audio.data.mixture import Batch
 from eureka_audio.data.sources import ClipSource
-from eureka_audio.data.tasks import draw_task
 from eureka_audio.errors import ConfigError
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip, Conversation
+from eureka_audio.tasks import draw_task
 from eureka_audio.training.text_pretraining import encode_line
 
 logger = logging.getLogger(__name__)

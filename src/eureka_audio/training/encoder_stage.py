@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 from eureka_audio.data.loader import stream_batches
 from eureka_audio.data.mixture import Batch, MixturePlan, Sample
 from eureka_audio.data.sources import ClipSource
-from eureka_audio.data.synthesis.scenes import write_clips
-from eureka_audio.data.synthesis.splices import SpokenWords, splice
 from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.model.encoder import EurekaAudioEncoder
 from eureka_audio.model.presets import preset
+from eureka_audio.synthesis.scenes import write_clips
+from eureka_audio.synthesis.splices import SpokenWords, splice
 from eureka_audio.training.alignment import aligned_phones, write_alignment
 from eureka_audio.training.checkpoint import list_checkpoints, load_weights, newest
 from eureka_audio.training.encoder_pretraining import EncoderWithHeads, PretrainingCollator

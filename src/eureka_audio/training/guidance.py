@@ -21,9 +21,9 @@ from transformers import PreTrainedTokenizerBase
 
 from eureka_audio.audio import clock
 from eureka_audio.data.augment import Timeline
-from eureka_audio.data.letter_times import letter_times
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.letter_times import letter_times
 from eureka_audio.text.chat import IGNORED_LABEL
 
 SLACK = 1  # audio tokens on either side of the right ones that are right too

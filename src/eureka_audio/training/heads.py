@@ -21,9 +21,9 @@ from eureka_audio.audio import clock
 from eureka_audio.config import Config
 from eureka_audio.data.augment import Timeline
 from eureka_audio.data.sources import HeardSample
-from eureka_audio.data.synthesis.phones import PHONES
-from eureka_audio.data.tasks.labels import all_labels
 from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.phones import PHONES
+from eureka_audio.tasks.labels import all_labels
 from eureka_audio.text.letters import BLANK, CHARACTERS, CTC_VOCAB_SIZE, encode_characters
 
 SPEECH = "speech"

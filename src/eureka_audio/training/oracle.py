@@ -24,9 +24,9 @@ from eureka_audio.config import Config
 from eureka_audio.data.augment import UNMOVED, Timeline
 from eureka_audio.data.mixture import Batch
 from eureka_audio.data.sources import ClipSource
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.records import AudioClip, Speaker
+from eureka_audio.synthesis.phones import PHONES
 from eureka_audio.text.chat import encode_chat
 from eureka_audio.training.conversations import ConversationDraws, check_not_empty
 from eureka_audio.training.guidance import answer_places, as_places, guidance_loss

@@ -19,10 +19,10 @@ from eureka_audio.audio import clock
 from eureka_audio.audio.features import DYNAMIC_RANGE, bins_of_other_pitch, log_mel_power
 from eureka_audio.data.augment import UNMOVED
 from eureka_audio.data.mixture import MixturePlan
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.errors import TrainingError
 from eureka_audio.model.encoder import encoder_frame_lengths
 from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.phones import PHONES
 from eureka_audio.text.letters import encode_characters
 from eureka_audio.training.heads import (
     NUM_EVENT_TAGS,

@@ -23,8 +23,6 @@ from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.recordings import read_dataset
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.data.sphinx_ngrams import everyday_ngrams
-from eureka_audio.data.synthesis.corpora import SentenceBook
-from eureka_audio.data.tasks import text_lines
 from eureka_audio.durable import atomic_folder, atomic_write
 from eureka_audio.errors import ConfigError
 from eureka_audio.model.configuration import EurekaAudioConfig
@@ -32,6 +30,8 @@ from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.presets import preset
 from eureka_audio.model.weights import save_checkpoint as save_model
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.synthesis.corpora import SentenceBook
+from eureka_audio.tasks import text_lines
 from eureka_audio.text.chat import TEMPLATE_TEXTS
 from eureka_audio.text.tokenizer import (
     AUDIO_END,

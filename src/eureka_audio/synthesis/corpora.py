@@ -27,8 +27,8 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from eureka_audio.data.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 from eureka_audio.errors import MissingDependencyError
+from eureka_audio.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 
 WORDNET = Path("/usr/share/wordnet")
 DEVIL = Path("/usr/share/dictd/devil.dict.dz")

@@ -17,11 +17,11 @@ from typing import Literal
 
 import numpy as np
 
-from eureka_audio.data.synthesis.captions import Heard, clause
-from eureka_audio.data.tasks.identity import only_speaker, only_words
-from eureka_audio.data.tasks.questions import SKILLS, ask
 from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, AudioEvent, Conversation, TextPart
+from eureka_audio.tasks.captions import Heard, clause
+from eureka_audio.tasks.identity import only_speaker, only_words
+from eureka_audio.tasks.questions import SKILLS, ask
 from eureka_audio.text.chat import (
     answered,
     caption_request,

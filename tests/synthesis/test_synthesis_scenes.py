@@ -9,20 +9,20 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.cli import synthesize
-from eureka_audio.data.synthesis.captions import TIMES, Heard, caption, clause, speaker_noun
-from eureka_audio.data.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
-from eureka_audio.data.synthesis.parts import Material, clip_part
-from eureka_audio.data.synthesis.scenes import (
+from eureka_audio.errors import AudioFormatError, ManifestError
+from eureka_audio.manifest import read_manifest
+from eureka_audio.records import AudioClip, AudioEvent, Speaker
+from eureka_audio.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
+from eureka_audio.synthesis.parts import Material, clip_part
+from eureka_audio.synthesis.scenes import (
     MAX_SECONDS,
     compose_scene,
     place_parts,
     render_sound,
 )
-from eureka_audio.data.synthesis.signals import at_level
-from eureka_audio.data.synthesis.sounds import SOUNDS, RenderedSound
-from eureka_audio.errors import AudioFormatError, ManifestError
-from eureka_audio.manifest import read_manifest
-from eureka_audio.records import AudioClip, AudioEvent, Speaker
+from eureka_audio.synthesis.signals import at_level
+from eureka_audio.synthesis.sounds import SOUNDS, RenderedSound
+from eureka_audio.tasks.captions import TIMES, Heard, caption, clause, speaker_noun
 
 
 @pytest.fixture(scope="module")

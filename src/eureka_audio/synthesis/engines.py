@@ -20,13 +20,13 @@ import soxr
 from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.espeak import espeak
-from eureka_audio.data.synthesis.kokoro import SAMPLING_RATE as KOKORO_RATE
-from eureka_audio.data.synthesis.kokoro import kokoro, symbols_of
-from eureka_audio.data.synthesis.phones import phone_of, retimed
-from eureka_audio.data.synthesis.voices import ENGINE_SHARES, Delivery, Engine, as_learner
 from eureka_audio.errors import MissingDependencyError
 from eureka_audio.records import Phone
+from eureka_audio.synthesis.espeak import espeak
+from eureka_audio.synthesis.kokoro import SAMPLING_RATE as KOKORO_RATE
+from eureka_audio.synthesis.kokoro import kokoro, symbols_of
+from eureka_audio.synthesis.phones import phone_of, retimed
+from eureka_audio.synthesis.voices import ENGINE_SHARES, Delivery, Engine, as_learner
 
 Waveform = NDArray[np.float32]
 Ends = Sequence[tuple[str, float]]  # an engine's names of phones, each with the second it ends at

@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from eureka_audio.data.synthesis.phones import PHONES
 from eureka_audio.records import Phone
+from eureka_audio.synthesis.phones import PHONES
 
 VOWELS = frozenset(phone for phone in PHONES if phone[0] in "aeiou")
 # The sounds an English letter often stands for, beside which any vowel stands for any vowel.

@@ -7,7 +7,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.signals import (
+from eureka_audio.synthesis.signals import (
     envelope,
     gate,
     glide,

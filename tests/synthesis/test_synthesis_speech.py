@@ -11,19 +11,22 @@ import pytest
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis import engines, readings, speech
-from eureka_audio.data.synthesis.corpora import DigitBook, Sentence
-from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
-from eureka_audio.data.synthesis.grammar import DIGITS
-from eureka_audio.data.synthesis.phones import PHONES, UNKNOWN
-from eureka_audio.data.synthesis.recorded import (
+from eureka_audio.errors import MissingDependencyError
+from eureka_audio.manifest import read_manifest
+from eureka_audio.records import AudioClip, Phone
+from eureka_audio.synthesis import engines, readings, speech
+from eureka_audio.synthesis.corpora import DigitBook, Sentence
+from eureka_audio.synthesis.engines import Spoken, require_engines, speak
+from eureka_audio.synthesis.grammar import DIGITS
+from eureka_audio.synthesis.phones import PHONES, UNKNOWN
+from eureka_audio.synthesis.recorded import (
     as_recorded,
     audible,
     draw_silence,
     trim,
 )
-from eureka_audio.data.synthesis.speech import plan, synthesize_speech
-from eureka_audio.data.synthesis.voices import (
+from eureka_audio.synthesis.speech import plan, synthesize_speech
+from eureka_audio.synthesis.voices import (
     ESPEAK_FEMALE,
     ESPEAK_MALE,
     ESPEAK_UNCLEAR,
@@ -33,10 +36,7 @@ from eureka_audio.data.synthesis.voices import (
     as_learner,
     draw_delivery,
 )
-from eureka_audio.data.tasks import draw_task
-from eureka_audio.errors import MissingDependencyError
-from eureka_audio.manifest import read_manifest
-from eureka_audio.records import AudioClip, Phone
+from eureka_audio.tasks import draw_task
 
 needs_engines = pytest.mark.skipif(
     any(shutil.which(program) is None for program, _ in engines.PROGRAMS.values()),

@@ -5,7 +5,7 @@ beside it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eureka_audio.data.tasks.labels import could_be_both
+from eureka_audio.tasks.labels import could_be_both
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.corpora import Book
-from eureka_audio.data.synthesis.engines import require_engines, speak
-from eureka_audio.data.synthesis.speech import (
+from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.corpora import Book
+from eureka_audio.synthesis.engines import require_engines, speak
+from eureka_audio.synthesis.speech import (
     MAX_SECONDS,
     MIN_SECONDS,
     Utterance,
     clip_of,
     framed_by_silence,
 )
-from eureka_audio.data.synthesis.voices import draw_delivery
-from eureka_audio.records import AudioClip
+from eureka_audio.synthesis.voices import draw_delivery
 
 READINGS_PER_TASK = 200
 

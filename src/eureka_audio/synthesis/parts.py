@@ -8,13 +8,13 @@ import numpy as np
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
-from eureka_audio.data.synthesis.phones import retimed
-from eureka_audio.data.synthesis.recorded import audible
-from eureka_audio.data.synthesis.signals import Waveform, at_level, gate
-from eureka_audio.data.synthesis.sounds import SOUNDS
 from eureka_audio.errors import AudioFormatError
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Split
+from eureka_audio.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
+from eureka_audio.synthesis.phones import retimed
+from eureka_audio.synthesis.recorded import audible
+from eureka_audio.synthesis.signals import Waveform, at_level, gate
+from eureka_audio.synthesis.sounds import SOUNDS
 
 MAX_PART_SECONDS = 4.5
 MAX_REPEATED_SECONDS = 7.0

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eureka_audio.data.letter_times import letter_times
-from eureka_audio.data.synthesis.splices import SpokenWords, splice
 from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, Phone, Speaker
+from eureka_audio.synthesis.letter_times import letter_times
+from eureka_audio.synthesis.splices import SpokenWords, splice
 
 RATE = 16_000
 # Words whose every letter is a phone, and the pitch that stands for each word.

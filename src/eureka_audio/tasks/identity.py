@@ -4,9 +4,10 @@ skill.
 A function returns nothing where the record does not say enough: a task never guesses.
 """
 
-from eureka_audio.data.synthesis.captions import speaker_noun
-from eureka_audio.data.tasks.facts import Fact, among, one_label
-from eureka_audio.data.tasks.labels import (
+from eureka_audio.records import AudioClip, Speaker
+from eureka_audio.tasks.captions import speaker_noun
+from eureka_audio.tasks.facts import Fact, among, one_label
+from eureka_audio.tasks.labels import (
     AGE_GROUPS,
     DIGITS,
     ESC10_SOUNDS,
@@ -16,7 +17,6 @@ from eureka_audio.data.tasks.labels import (
     could_be_both,
     labels_of,
 )
-from eureka_audio.records import AudioClip, Speaker
 
 
 def only_speaker(clip: AudioClip) -> Speaker | None:

@@ -1,6 +1,6 @@
 """Task formulations: what a clip is put to in training, and what it is asked in evaluation."""
 
-from eureka_audio.data.tasks.catalogue import (
+from eureka_audio.tasks.catalogue import (
     QUESTIONS,
     TASKS,
     Task,
@@ -8,7 +8,7 @@ from eureka_audio.data.tasks.catalogue import (
     draw_task,
     text_lines,
 )
-from eureka_audio.data.tasks.evaluation import EvaluationItem, evaluation_items
+from eureka_audio.tasks.evaluation import EvaluationItem, evaluation_items
 
 __all__ = [
     "QUESTIONS",

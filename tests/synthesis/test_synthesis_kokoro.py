@@ -11,12 +11,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis import corpora
-from eureka_audio.data.synthesis import kokoro as kokoro_module
-from eureka_audio.data.synthesis.corpora import SHORT_WORDS, SentenceBook, ShortBook
-from eureka_audio.data.synthesis.engines import require_engines, speak
-from eureka_audio.data.synthesis.grammar import DIGITS
-from eureka_audio.data.synthesis.kokoro import (
+from eureka_audio.errors import MissingDependencyError
+from eureka_audio.synthesis import corpora
+from eureka_audio.synthesis import kokoro as kokoro_module
+from eureka_audio.synthesis.corpora import SHORT_WORDS, SentenceBook, ShortBook
+from eureka_audio.synthesis.engines import require_engines, speak
+from eureka_audio.synthesis.grammar import DIGITS
+from eureka_audio.synthesis.kokoro import (
     DURATIONS,
     MODEL,
     NUM_FRAMES_LATE,
@@ -27,14 +28,13 @@ from eureka_audio.data.synthesis.kokoro import (
     Kokoro,
     symbols_of,
 )
-from eureka_audio.data.synthesis.phones import ESPEAK, PHONES
-from eureka_audio.data.synthesis.voices import (
+from eureka_audio.synthesis.phones import ESPEAK, PHONES
+from eureka_audio.synthesis.voices import (
     KOKORO,
     KOKORO_HELD_OUT,
     Delivery,
     draw_delivery,
 )
-from eureka_audio.errors import MissingDependencyError
 
 FRAMES_PER_SYMBOL = 3
 

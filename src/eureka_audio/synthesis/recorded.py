@@ -9,7 +9,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.noise import coloured_noise
+from eureka_audio.synthesis.noise import coloured_noise
 
 Waveform = NDArray[np.float32]
 

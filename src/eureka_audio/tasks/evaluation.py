@@ -4,10 +4,10 @@ every clip.
 
 from typing import NamedTuple
 
-from eureka_audio.data.tasks.labels import labels_of
-from eureka_audio.data.tasks.phrases import plain_question
-from eureka_audio.data.tasks.questions import SKILLS
 from eureka_audio.records import AudioClip
+from eureka_audio.tasks.labels import labels_of
+from eureka_audio.tasks.phrases import plain_question
+from eureka_audio.tasks.questions import SKILLS
 
 CLOSED_SKILLS = ("digit", "sound", "instrument", "gender", "age", "distinct")
 ORDER_SKILLS = ("first", "last", "after", "before")

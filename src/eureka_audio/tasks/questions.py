@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eureka_audio.data.tasks import identity, scene
-from eureka_audio.data.tasks.facts import Fact
-from eureka_audio.data.tasks.labels import reword
-from eureka_audio.data.tasks.phrases import draw_question
 from eureka_audio.records import AudioClip
+from eureka_audio.tasks import identity, scene
+from eureka_audio.tasks.facts import Fact
+from eureka_audio.tasks.labels import reword
+from eureka_audio.tasks.phrases import draw_question
 
 MAX_CHOICES = 15
 WHOLE_SET_SHARE = 0.35  # of lists of choices: all labels of a well-known data set

@@ -13,14 +13,14 @@ import numpy as np
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.noise import coloured_noise
-from eureka_audio.data.synthesis.captions import Heard, caption
-from eureka_audio.data.synthesis.parts import Material, Part, draw_part, rendered_part
-from eureka_audio.data.synthesis.phones import retimed
-from eureka_audio.data.synthesis.signals import Waveform, at_level
-from eureka_audio.data.synthesis.sounds import SOUNDS
 from eureka_audio.manifest import write_manifest
 from eureka_audio.records import AudioClip, AudioEvent, Phone, Split
+from eureka_audio.synthesis.noise import coloured_noise
+from eureka_audio.synthesis.parts import Material, Part, draw_part, rendered_part
+from eureka_audio.synthesis.phones import retimed
+from eureka_audio.synthesis.signals import Waveform, at_level
+from eureka_audio.synthesis.sounds import SOUNDS
+from eureka_audio.tasks.captions import Heard, caption
 
 MIN_SECONDS, MAX_SECONDS = 1.5, 12.0
 QUIETER = 0.4  # -8 dB: what sounds together with a voice stays below it

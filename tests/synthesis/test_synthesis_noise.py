@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.noise import coloured_noise, some_noise
+from eureka_audio.synthesis.noise import coloured_noise, some_noise
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.signals import (
+from eureka_audio.synthesis.signals import (
     envelope,
     gate,
     glide,

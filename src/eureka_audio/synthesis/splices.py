@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.letter_times import letter_times
-from eureka_audio.data.synthesis.phones import retimed
-from eureka_audio.data.synthesis.recorded import draw_silence
-from eureka_audio.data.synthesis.signals import Waveform, at_level, gate
-from eureka_audio.data.tasks.labels import DIGITS
 from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, Phone, Speaker
+from eureka_audio.synthesis.letter_times import letter_times
+from eureka_audio.synthesis.phones import retimed
+from eureka_audio.synthesis.recorded import draw_silence
+from eureka_audio.synthesis.signals import Waveform, at_level, gate
+from eureka_audio.tasks.labels import DIGITS
 
 NUM_PHRASES = {1: 0.2, 2: 0.45, 3: 0.35}
 NUM_WORDS = {1: 0.2, 2: 0.35, 3: 0.3, 4: 0.15}

@@ -8,8 +8,8 @@ from importlib.resources import files
 import numpy as np
 import yaml
 
-from eureka_audio.data.synthesis.captions import CLAUSES, with_article
-from eureka_audio.data.tasks.labels import labels_of, names_of
+from eureka_audio.tasks.captions import CLAUSES, with_article
+from eureka_audio.tasks.labels import labels_of, names_of
 
 FILE = "phrases.yaml"
 THING = "{thing}"

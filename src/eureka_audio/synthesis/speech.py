@@ -21,13 +21,13 @@ import numpy as np
 import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.data.synthesis.corpora import Book, Sentence
-from eureka_audio.data.synthesis.engines import Spoken, require_engines, speak
-from eureka_audio.data.synthesis.phones import retimed
-from eureka_audio.data.synthesis.recorded import as_recorded, audible, draw_silence
-from eureka_audio.data.synthesis.voices import ENGINE_SHARES, Delivery, Engine, draw_delivery
 from eureka_audio.manifest import read_manifest, write_manifest
 from eureka_audio.records import AudioClip, Phone, Split
+from eureka_audio.synthesis.corpora import Book, Sentence
+from eureka_audio.synthesis.engines import Spoken, require_engines, speak
+from eureka_audio.synthesis.phones import retimed
+from eureka_audio.synthesis.recorded import as_recorded, audible, draw_silence
+from eureka_audio.synthesis.voices import ENGINE_SHARES, Delivery, Engine, draw_delivery
 
 CLIPS_PER_SHARD = 2000
 CLIPS_PER_TASK = 100

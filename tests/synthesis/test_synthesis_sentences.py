@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from eureka_audio.data.synthesis import corpora
-from eureka_audio.data.synthesis.corpora import ReadingBook, Sentence, SentenceBook, spoken_words
-from eureka_audio.data.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 from eureka_audio.errors import MissingDependencyError
+from eureka_audio.synthesis import corpora
+from eureka_audio.synthesis.corpora import ReadingBook, Sentence, SentenceBook, spoken_words
+from eureka_audio.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 
 
 @pytest.mark.parametrize(

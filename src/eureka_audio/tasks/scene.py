@@ -10,14 +10,12 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from eureka_audio.data.synthesis.captions import TIMES, Heard, clause
-from eureka_audio.data.synthesis.sounds import SOUNDS
-from eureka_audio.data.tasks.facts import Fact, among, one_label
-from eureka_audio.data.tasks.labels import COUNTS, TRUTHS, all_labels, could_be_both
-from eureka_audio.data.tasks.orders import Run, orders, runs_of
 from eureka_audio.records import AudioClip
+from eureka_audio.tasks.captions import TIMES, Heard, clause
+from eureka_audio.tasks.facts import Fact, among, one_label
+from eureka_audio.tasks.labels import COUNTS, TEXTURES, TRUTHS, all_labels, could_be_both
+from eureka_audio.tasks.orders import Run, orders, runs_of
 
-TEXTURES = tuple(sound.label for sound in SOUNDS if sound.is_background)
 MAX_LISTED = 4  # runs in a list of all sounds
 
 

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 
 from eureka_audio.data.recordings import ESC10_LABELS, MUSIC_LABELS
-from eureka_audio.data.synthesis.captions import CLAUSES
-from eureka_audio.data.synthesis.music import INSTRUMENTS
-from eureka_audio.data.synthesis.parts import Material
-from eureka_audio.data.synthesis.scenes import compose_scene, render_sound
-from eureka_audio.data.synthesis.sounds import SOUNDS
-from eureka_audio.data.tasks import TASKS, check_weights, draw_task, evaluation_items, text_lines
-from eureka_audio.data.tasks.labels import (
+from eureka_audio.errors import ConfigError
+from eureka_audio.records import AudioClip, AudioEvent, AudioPart, Conversation, Speaker, TextPart
+from eureka_audio.synthesis.music import INSTRUMENTS
+from eureka_audio.synthesis.parts import Material
+from eureka_audio.synthesis.scenes import compose_scene, render_sound
+from eureka_audio.synthesis.sounds import SOUNDS
+from eureka_audio.tasks import TASKS, check_weights, draw_task, evaluation_items, text_lines
+from eureka_audio.tasks.captions import CLAUSES
+from eureka_audio.tasks.labels import (
+    ESC10_SOUNDS,
     ORCHESTRA_INSTRUMENTS,
+    TEXTURES,
     all_labels,
     could_be_both,
     labels_of,
@@ -22,11 +26,9 @@ from eureka_audio.data.tasks.labels import (
     parallel_names,
     reword,
 )
-from eureka_audio.data.tasks.phrases import phrases
-from eureka_audio.data.tasks.questions import SKILLS, ask
-from eureka_audio.data.tasks.scene import known_count
-from eureka_audio.errors import ConfigError
-from eureka_audio.records import AudioClip, AudioEvent, AudioPart, Conversation, Speaker, TextPart
+from eureka_audio.tasks.phrases import phrases
+from eureka_audio.tasks.questions import SKILLS, ask
+from eureka_audio.tasks.scene import known_count
 
 WOMAN = Speaker(gender="female", age_group="adult")
 
@@ -357,6 +359,8 @@ def test_every_label_of_the_data_is_known() -> None:
     assert recorded | {sound.label for sound in SOUNDS} | set(INSTRUMENTS) <= set(all_labels())
     assert set(CLAUSES) <= set(all_labels())
     assert set(ORCHESTRA_INSTRUMENTS) <= set(labels_of("instrument"))
+    assert tuple(ESC10_LABELS.values()) == ESC10_SOUNDS
+    assert {sound.label for sound in SOUNDS if sound.is_background} == set(TEXTURES)
 
 
 def test_no_name_stands_for_two_labels() -> None:

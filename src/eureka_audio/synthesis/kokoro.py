@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eureka_audio.data.synthesis.phones import ESPEAK
-from eureka_audio.data.synthesis.recorded import audible
 from eureka_audio.errors import MissingDependencyError
+from eureka_audio.synthesis.phones import ESPEAK
+from eureka_audio.synthesis.recorded import audible
 
 FOLDER_VARIABLE, FOLDER = "EUREKA_AUDIO_KOKORO", "data/kokoro"
 MODEL, VOICES = "model.onnx", "voices.npz"
