@@ -75,6 +75,14 @@ class EvaluationError(EurekaAudioError):
     """
 
 
+class RunError(EurekaAudioError):
+    """A run over many questions cannot be begun or go on.
+
+    Its folder holds another run or is held by another process, its books are damaged, or a model
+    does not answer at all. What was answered stays.
+    """
+
+
 class EndpointError(EurekaAudioError):
     """A model server could not be asked, or what it sent back cannot be used.
 
