@@ -79,9 +79,6 @@ class SamplingConfig:
         return torch.Generator().manual_seed(torch.seed() if seed is None else seed)
 
 
-GREEDY = SamplingConfig()
-
-
 @dataclass(frozen=True)
 class GenerationOptions:
     """How an answer is generated.
@@ -224,3 +221,6 @@ def _is_number(value: object) -> bool:
 def _require(holds: bool, name: str, expected: str, got: object) -> None:
     if not holds:
         raise ConfigError(f"{name}: expected {expected}, got {got!r}; change or leave it out")
+
+
+GREEDY = SamplingConfig()
