@@ -16,12 +16,9 @@ from eureka_audio.inference import engine as engine_module
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.rescoring import (
-    no_speech_probability,
-    share_of_unknown_words,
-    spelling_log_probs,
-)
+from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
 from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.transcription.no_speech import no_speech_probability
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
 from eureka_audio.processor import WORDS_FILE, EncodedConversation

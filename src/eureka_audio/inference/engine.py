@@ -22,12 +22,12 @@ from eureka_audio.inference.fluency import WHILE_GROWING, Fluency
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.rescoring import (
     Opinions,
-    no_speech_probability,
     share_of_unknown_words,
     spelling_log_probs,
 )
 from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
 from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
+from eureka_audio.inference.transcription.no_speech import no_speech_probability
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
@@ -92,6 +92,8 @@ class Engine:
         else:
             for _ in self.run(decoding, encoded, answers, options):
                 pass
+        for answer, ctc_logits_LV in zip(answers, heard, strict=True):
+            answer.ctc_logits = ctc_logits_LV
         if options.no_speech_threshold > 0:
             for answer, ctc_logits_LV in zip(answers, heard, strict=True):
                 if ctc_logits_LV is not None:

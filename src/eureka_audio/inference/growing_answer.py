@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from copy import copy
 
+from torch import Tensor
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from eureka_audio.inference.sampling import GenerationOptions
@@ -19,6 +20,11 @@ class GrowingAnswer:
         end_ids: tokens that end an answer; they are not part of it.
         max_new_tokens: the limit.
         options: stop strings and the limit on repetition.
+
+    Attributes:
+        token_ids: so far, without the one that ends the answer.
+        finish_reason: why it ended; `None` while it grows.
+        ctc_logits: what a CTC head heard in the audio of the prompt `(L, letters)`, if it did.
     """
 
     def __init__(
@@ -30,6 +36,7 @@ class GrowingAnswer:
     ) -> None:
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
+        self.ctc_logits: Tensor | None = None
         self._tokenizer = tokenizer
         self._end_ids = end_ids
         self._max_new_tokens = max_new_tokens

@@ -13,10 +13,11 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference.long_audio import (
+from eureka_audio.inference.transcription.settings import (
     OPINION_KEYS,
     max_chunk_seconds,
     transcription_beams,
+    transcription_languages,
     transcription_opinions,
 )
 from eureka_audio.model import EurekaAudioForConditionalGeneration
@@ -158,6 +159,7 @@ def load(
     check_match(model, processor, str(name))
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
     transcription_beams(model.generation_config)
+    transcription_languages(model.generation_config)
     opinions = transcription_opinions(model.generation_config)
     for opinion, what in opinions.lacking(model, processor):
         raise CheckpointError(

@@ -15,6 +15,7 @@ from eureka_audio.inference.choices import (
     score_choices,
 )
 from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.workload import Choices, Piece, Request
 from eureka_audio.processor import EncodedConversation
@@ -104,14 +105,7 @@ class Responder:
             options: how.
             cap: audio tokens heard -> the longest answer, for tasks where the sound bounds it.
         """
-        encoded = [piece.encoded for piece in batch]
-        limits = [
-            self.limit(item, options)
-            if cap is None
-            else self._within_context(item, cap(item.num_audio_tokens))
-            for item in encoded
-        ]
-        answers = self.engine.generate(encoded, limits, options)
+        answers = self.answers(batch, options, cap)
         return [
             Reply(
                 text=answer.text,
@@ -120,8 +114,24 @@ class Responder:
                 duration_seconds=item.duration_seconds,
                 finish_reason=answer.finish_reason or "length",
             )
-            for answer, item in zip(answers, encoded, strict=True)
+            for answer, item in zip(answers, (piece.encoded for piece in batch), strict=True)
         ]
+
+    def answers(
+        self,
+        batch: Sequence[Piece],
+        options: GenerationOptions,
+        cap: Callable[[int], int] | None = None,
+    ) -> list[GrowingAnswer]:
+        """What `write` makes replies of."""
+        encoded = [piece.encoded for piece in batch]
+        limits = [
+            self.limit(item, options)
+            if cap is None
+            else self._within_context(item, cap(item.num_audio_tokens))
+            for item in encoded
+        ]
+        return self.engine.generate(encoded, limits, options)
 
     def choose(self, batch: Sequence[Piece]) -> list[Reply]:
         """Pick the most probable choice of each of a batch; each piece has choices."""
