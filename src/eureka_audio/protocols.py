@@ -5,7 +5,7 @@ DataFlux and evaluation meet every model, ours included, through these names onl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.records import Conversation
@@ -151,6 +151,19 @@ class ChoosingModel(Protocol):
 
         The text of a reply is one of them and its `scores` hold the probability of each; an error
         stands in the place of one that failed.
+        """
+        ...
+
+
+@runtime_checkable
+class TranscribingModel(Protocol):
+    """A model that writes down recordings its own way, beside answering what it is asked."""
+
+    def transcribe(
+        self, audio: list[Any], language: str | None = None, *, errors: Literal["return"]
+    ) -> list[Reply | EurekaAudioError]:
+        """Write down what is said in each recording, in order, an error in the place of one that
+        failed.
         """
         ...
 

@@ -43,6 +43,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", metavar="D", help="cpu or cuda (default: a GPU if there is one)"
     )
     parser.add_argument(
+        "--allow-unverified",
+        action="store_true",
+        help="load a folder that has no checksums.json to notice damage by",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON object for each file, in order"
     )
 
@@ -84,7 +89,9 @@ def answer_files(
     write = write or _printer(args)
     quieten()
     try:
-        model = EurekaAudio.from_pretrained(args.model, device=args.device)
+        model = EurekaAudio.from_pretrained(
+            args.model, device=args.device, allow_unverified=args.allow_unverified
+        )
     except CheckpointError as error:
         if args.json:  # an object for each input is promised, whatever happens
             for path in args.files:

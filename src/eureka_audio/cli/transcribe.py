@@ -73,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
             ),
         )
     args.json = args.json or args.format == "json"
-    word_times = True if args.timestamps == "word" else None
-    if args.timestamps == "segment" or args.format == "text":
-        word_times = None if args.format in SUBTITLES else False
+    # Segments, too, are better where the times of words are known.
+    plain = args.timestamps is None and args.format == "text"
+    word_times = True if args.timestamps == "word" else False if plain else None
 
     def answer(model: "EurekaAudio", files: list[Any]) -> Sequence[Any]:
         return model.transcribe_detailed(
@@ -119,10 +119,9 @@ def _writer(args: argparse.Namespace) -> Callable[[str, Any], None]:
         elif kind in SUBTITLES:
             print_text(_as_file(path, transcript, kind, args.timestamps).removesuffix("\n"))
         else:
-            text = _as_file(path, transcript, kind, args.timestamps).removesuffix("\n")
-            print_text(
-                text if alone else "\n".join(f"{printable(path)}: {t}" for t in text.split("\n"))
-            )
+            name = "" if alone else f"{printable(path)}: "
+            for line in _as_file(path, transcript, kind, args.timestamps).splitlines():
+                print_text(name + line)
 
     return write
 

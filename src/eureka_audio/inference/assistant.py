@@ -90,6 +90,7 @@ class EurekaAudio:
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        allow_unverified: bool = False,
         **settings: Any,
     ) -> "EurekaAudio":
         """Load a model.
@@ -98,13 +99,16 @@ class EurekaAudio:
             name_or_path: "nano", which the package brings; a folder; or a hub id (owner/name).
             device: such as "cpu" or "cuda"; by default a GPU if there is one.
             dtype: such as "float32" or "bfloat16"; by default what the checkpoint holds.
+            allow_unverified: load a folder that has no `checksums.json`, whose damage or change
+                nobody would notice.
             **settings: as the constructor takes them.
 
         Raises:
             CheckpointError: no such model, or its files are incomplete or damaged.
             ConfigError: no such device or dtype.
         """
-        return cls(*load(name_or_path, device, dtype), **settings)
+        loaded = load(name_or_path, device, dtype, allow_unverified=allow_unverified)
+        return cls(*loaded, **settings)
 
     @overload
     def transcribe(
