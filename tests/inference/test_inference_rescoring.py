@@ -11,6 +11,7 @@ from tiny_assistant import noise, tiny_model, tiny_processor
 from torch import nn
 
 from eureka_audio import EurekaAudio
+from eureka_audio.checksums import write_checksums
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference import engine as engine_module
 from eureka_audio.inference.beam_search import BeamSearch
@@ -310,6 +311,6 @@ def test_a_head_that_the_file_lacks_is_missed(tmp_path: Path) -> None:
     save_checkpoint(tiny_model(), tmp_path / "tiny", tiny_processor())
     config = tmp_path / "tiny" / "config.json"
     config.write_text(config.read_text().replace('"ctc_vocab_size": 0', '"ctc_vocab_size": 29'))
-    (tmp_path / "tiny" / "checksums.json").unlink()
+    write_checksums(tmp_path / "tiny")
     with pytest.raises(CheckpointError, match="ctc_head"):
         load_checkpoint(tmp_path / "tiny")
