@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference.long_audio import (
+from eureka_audio.inference.transcription.settings import (
     OPINION_KEYS,
     max_chunk_seconds,
     transcription_beams,
+    transcription_languages,
     transcription_opinions,
 )
 from eureka_audio.model import EurekaAudioForConditionalGeneration
@@ -86,9 +87,19 @@ def check_match(
 
 
 def load(
-    name: str | Path, device: str | torch.device | None, dtype: str | torch.dtype | None
+    name: str | Path,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    *,
+    allow_unverified: bool = False,
 ) -> tuple[EurekaAudioForConditionalGeneration, EurekaAudioProcessor]:
     """Load, verify and place a model with its processor.
+
+    Args:
+        name: as `find_checkpoint` takes it.
+        device: as `choose_device` takes it.
+        dtype: as `choose_dtype` takes it.
+        allow_unverified: whether a folder without checksums is taken as it is.
 
     Raises:
         CheckpointError: as `find_checkpoint`, `load_checkpoint` and `load_processor` say.
@@ -96,11 +107,12 @@ def load(
     """
     place = choose_device(device)
     folder = find_checkpoint(name)
-    model = load_checkpoint(folder, dtype=choose_dtype(dtype))
+    model = load_checkpoint(folder, dtype=choose_dtype(dtype), allow_unverified=allow_unverified)
     processor = load_processor(folder)
     check_match(model, processor, str(name))
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
     transcription_beams(model.generation_config)
+    transcription_languages(model.generation_config)
     opinions = transcription_opinions(model.generation_config)
     for opinion, what in opinions.lacking(model, processor):
         raise CheckpointError(
