@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from eureka_audio.audio.decode import DecodedAudio
+from eureka_audio.audio.window import Samples
 from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.server.inspection import HeardWindow, hear_window
 from eureka_audio.server.problems import Problem
 from eureka_audio.server.transcript import Segment, Transcript
 
@@ -54,6 +56,10 @@ class ModelService(Protocol):
         self, audio: DecodedAudio, options: TranscriptionOptions
     ) -> AsyncIterator[str | Transcript]:
         """Pieces of the text as they are found, then the whole."""
+        ...
+
+    async def hear(self, waveform: Samples) -> HeardWindow:
+        """Hear one window of at most 30 s and write nothing."""
         ...
 
 
@@ -107,6 +113,11 @@ class LocalService:
         transcript = await self.transcribe(audio, options)
         yield transcript.text
         yield transcript
+
+    async def hear(self, waveform: Samples) -> HeardWindow:
+        """Hear one window of at most 30 s and write nothing."""
+        heard: HeardWindow = await self._run(lambda model: hear_window(model, waveform))
+        return heard
 
     async def _run(self, work: Callable[[EurekaAudio], Any]) -> Any:
         """Do something with the model, in its thread."""
