@@ -43,8 +43,8 @@ from eureka_audio.inference.bench import (
     speed,
     transformers_times,
 )
-from eureka_audio.inference.engine import Decoding, Engine
 from eureka_audio.inference.hardware import PeakMemory, fingerprint
+from eureka_audio.inference.plain_engine import Decoding, Engine
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.model import (
     EurekaAudioAdapterConfig,

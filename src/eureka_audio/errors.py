@@ -89,3 +89,19 @@ class EndpointError(EurekaAudioError):
 
 class MissingDependencyError(EurekaAudioError):
     """An optional package or system program is needed; the message says how to install it."""
+
+
+class EngineError(EurekaAudioError):
+    """The engine cannot answer this request."""
+
+
+class EngineBusyError(EngineError):
+    """As many requests are waiting as may wait; the same request may succeed later."""
+
+
+class EngineClosedError(EngineError):
+    """The engine takes no more requests, because it was closed or because it broke."""
+
+
+class RequestCancelledError(EngineError):
+    """The request was cancelled before its answer ended."""

@@ -25,6 +25,7 @@ class Reply:
         finish_reason: "stop" when the model ended its answer, "length" when a limit did,
             "repetition" when it went round in circles and was stopped: read such a text with care.
         scores: for a question with choices, the probability of each among them; else `None`.
+        num_prompt_tokens: tokens that were read, the audio's among them.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Reply:
     duration_seconds: float = 0.0
     finish_reason: FinishReason = "stop"
     scores: Mapping[str, float] | None = None
+    num_prompt_tokens: int = 0
 
     def __str__(self) -> str:
         return self.text

@@ -9,7 +9,7 @@ from torch.backends import mkldnn
 from transformers import DynamicCache
 
 from eureka_audio.inference.cache import RoomyCache
-from eureka_audio.inference.engine import Decoding, Engine
+from eureka_audio.inference.plain_engine import Decoding, Engine
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
 from eureka_audio.processor import EncodedConversation

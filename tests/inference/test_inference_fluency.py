@@ -12,9 +12,9 @@ from tiny_assistant import noise, tiny_model, tiny_processor
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import CheckpointError
 from eureka_audio.inference.beam_search import BeamSearch
-from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.fluency import PER_WORD, WHILE_GROWING, WORD_SHARE, Fluency
 from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.plain_engine import Engine
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.processor import NGRAMS_FILE

@@ -14,8 +14,8 @@ from eureka_audio import EurekaAudio
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference import engine as engine_module
 from eureka_audio.inference.beam_search import BeamSearch
-from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.plain_engine import Engine
 from eureka_audio.inference.rescoring import (
     no_speech_probability,
     share_of_unknown_words,

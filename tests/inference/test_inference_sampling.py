@@ -40,7 +40,7 @@ def test_the_penalty_is_that_of_transformers() -> None:
 def test_draws_follow_the_probabilities() -> None:
     probs = torch.tensor([0.5, 0.3, 0.2])
     options = GenerationOptions(temperature=1.0, seed=0)
-    generator = options.generator()
+    generator = options.sampling.generator(options.seed)
     drawn = [choose_tokens(probs.log()[None], options, [generator])[0] for _ in range(4000)]
     shares = torch.bincount(torch.tensor(drawn)) / len(drawn)
     torch.testing.assert_close(shares, probs, atol=0.03, rtol=0)
@@ -49,7 +49,10 @@ def test_draws_follow_the_probabilities() -> None:
 def test_without_a_seed_answers_differ() -> None:
     options = GenerationOptions(temperature=1.0)
     logits = torch.zeros(1, 1_000_000)
-    draws = {choose_tokens(logits, options, [options.generator()])[0] for _ in range(4)}
+    draws = {
+        choose_tokens(logits, options.sampling, [options.sampling.generator(options.seed)])[0]
+        for _ in range(4)
+    }
     assert len(draws) > 1
 
 

@@ -12,7 +12,6 @@ from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
 from eureka_audio.errors import ConfigError, EurekaAudioError, MessageError
 from eureka_audio.inference.choices import check_choices, check_text
-from eureka_audio.inference.engine import Engine
 from eureka_audio.inference.loading import load
 from eureka_audio.inference.long_audio import (
     max_chunk_seconds,
@@ -21,6 +20,7 @@ from eureka_audio.inference.long_audio import (
     transcription_beams,
     transcription_opinions,
 )
+from eureka_audio.inference.plain_engine import Engine
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
 from eureka_audio.inference.workload import ErrorHandling, Piece, Request, Workload

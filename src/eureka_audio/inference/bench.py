@@ -22,8 +22,8 @@ from transformers.initialization import no_init_weights
 
 from eureka_audio.audio import clock
 from eureka_audio.errors import ConfigError
-from eureka_audio.inference.engine import Decoding
 from eureka_audio.inference.hardware import fingerprint
+from eureka_audio.inference.plain_engine import Decoding
 from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 
 NUM_PROMPT_TOKENS = 16

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from eureka_audio.errors import MessageError
-from eureka_audio.inference.engine import Decoding, Engine
+from eureka_audio.inference.plain_engine import Decoding, Engine
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.tokenizer import TURN_END, encode_plain, token_id
 

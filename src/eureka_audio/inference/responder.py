@@ -14,7 +14,7 @@ from eureka_audio.inference.choices import (
     relative_probabilities,
     score_choices,
 )
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.plain_engine import Engine
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.workload import Choices, Piece, Request
 from eureka_audio.processor import EncodedConversation

@@ -8,7 +8,7 @@ from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.evaluation.throughput import BatchTiming, ClipTiming
 from eureka_audio.inference.assistant import MAX_REPEATS, EurekaAudio
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.plain_engine import Engine
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.processor import EncodedConversation
