@@ -3,8 +3,12 @@
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eureka_audio.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from eureka_audio.server.limits import ServerSettings
 
 KEY_VARIABLE = "EUREKA_AUDIO_API_KEY"
 
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     return run_server(settings_of(args), args.host, args.port, args.device)
 
 
-def settings_of(args: argparse.Namespace) -> "object":
+def settings_of(args: argparse.Namespace) -> "ServerSettings":
     """The server's settings."""
     from dataclasses import replace
 

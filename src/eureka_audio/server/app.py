@@ -20,9 +20,10 @@ from eureka_audio.errors import EurekaAudioError
 from eureka_audio.server.context import Context
 from eureka_audio.server.decoding import DecodePool
 from eureka_audio.server.limits import Door, ServerSettings
+from eureka_audio.server.metrics import Metrics
 from eureka_audio.server.middleware import BodyLimit, DoorKeeper, Envelope, KeyCheck
 from eureka_audio.server.problems import Problem, invalid, problem_of
-from eureka_audio.server.routes import inspect, status, transcriptions
+from eureka_audio.server.routes import chat, inspect, realtime, status, transcriptions
 from eureka_audio.server.service import LocalService
 
 # Readable without the key: whether it lives, and the page itself, which holds no secret.
@@ -48,7 +49,7 @@ def create_app(settings: ServerSettings, service: LocalService) -> FastAPI:
             yield
         finally:
             caretaker.cancel()
-            service.close()
+            await service.close()
             await decoders.close()
 
     app = FastAPI(
@@ -58,12 +59,15 @@ def create_app(settings: ServerSettings, service: LocalService) -> FastAPI:
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.context = Context(settings, service, decoders, door)
+    metrics = Metrics(service, door)
+    app.state.context = Context(
+        settings, service, decoders, door, Door(settings.max_sessions), metrics
+    )
     app.state.started_at = time.time()
     for kind in (Problem, EurekaAudioError, RequestValidationError, ValidationError, HTTPException):
         app.add_exception_handler(kind, _told)
     app.add_exception_handler(ClientDisconnect, _gone)
-    for routes in (transcriptions, inspect, status):
+    for routes in (transcriptions, chat, realtime, inspect, status):
         app.include_router(routes.router)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=WEB_FOLDER), name="static")
@@ -75,7 +79,7 @@ def create_app(settings: ServerSettings, service: LocalService) -> FastAPI:
     )
     app.add_middleware(DoorKeeper, door=door)
     app.add_middleware(KeyCheck, api_key=settings.api_key, open_paths=OPEN_PATHS)
-    app.add_middleware(Envelope, observe=lambda *seen: None)
+    app.add_middleware(Envelope, observe=metrics.observe)
     return app
 
 

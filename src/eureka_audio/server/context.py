@@ -10,6 +10,7 @@ from eureka_audio.audio.fetch import display_name
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.server.decoding import DecodePool
 from eureka_audio.server.limits import Door, ServerSettings
+from eureka_audio.server.metrics import Metrics
 from eureka_audio.server.problems import Problem, problem_of
 from eureka_audio.server.service import ModelService, check_alive
 
@@ -22,6 +23,8 @@ class Context:
     service: ModelService
     decoders: DecodePool
     door: Door
+    sessions: Door
+    metrics: Metrics
 
     def check_model(self, name: str) -> None:
         """Refuse a model that is not here, or not alive.
@@ -39,16 +42,18 @@ class Context:
             )
         check_alive(self.service)
 
-    async def decode(self, content: bytes, name: str, param: str) -> DecodedAudio:
+    async def decode(self, content: bytes | str, name: str, param: str) -> DecodedAudio:
         """Decode a recording that a client sent.
 
         Raises:
             Problem: it cannot be used.
         """
         try:
-            return await self.decoders.decode(content, display_name(name))
+            audio = await self.decoders.decode(content, display_name(name))
         except EurekaAudioError as error:
             raise problem_of(error, param) from error
+        self.metrics.heard(audio.duration_seconds)
+        return audio
 
 
 def context_of(connection: HTTPConnection) -> Context:

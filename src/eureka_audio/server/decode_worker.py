@@ -3,8 +3,8 @@
 Decoders are native code that reads what strangers send: here a crash, a loop or a bomb costs one
 request. Frames on stdin and stdout, each a length (8 bytes, big-endian) and so many bytes:
 
-    in   JSON: name, limits      the bytes of the file
-    out  JSON: {} or error       float32 samples at 16 kHz (none after an error)
+in: JSON with limits and kind, then the bytes of a file ("bytes") or of a data URI ("uri");
+out: JSON, empty or an error, then float32 samples at 16 kHz (none after an error).
 """
 
 import json
@@ -62,16 +62,17 @@ def _address_bytes() -> int:
         return 2**30
 
 
-def decode(job: dict[str, Any], content: bytes) -> tuple[dict[str, str], bytes | memoryview]:
+def decode(job: dict[str, Any], content: bytes) -> tuple[dict[str, str], bytes]:
     """An error (empty if all is well) and the samples."""
     try:
-        audio = load_audio(content, access=NOTHING, limits=AudioLimits(**job["limits"]))
-        return {}, memoryview(audio.waveform).cast("B")
+        source = content.decode() if job["kind"] == "uri" else content
+        audio = load_audio(source, access=NOTHING, limits=AudioLimits(**job["limits"]))
+        return {}, audio.waveform.tobytes()
     except EurekaAudioError as error:
         return _told(type(error), str(error)), b""
     except MemoryError:
         return _told(AudioLimitError, "bytes: needs more memory than one recording may take"), b""
-    except Exception as error:  # the edge of a process that exists for this
+    except Exception as error:  # noqa: BLE001 (the edge of a process that exists for this)
         return _told(AudioError, f"bytes: the decoder failed ({type(error).__name__})"), b""
 
 
@@ -87,7 +88,7 @@ def read_frame(file: BinaryIO) -> bytes | None:
     return file.read(int.from_bytes(head, "big"))
 
 
-def write_frame(file: BinaryIO, content: bytes | memoryview) -> None:
+def write_frame(file: BinaryIO, content: bytes) -> None:
     """One frame."""
     file.write(len(content).to_bytes(8, "big"))
     file.write(content)

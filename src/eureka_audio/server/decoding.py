@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from eureka_audio.errors import AudioError, AudioLimitError, EurekaAudioError
 
 JOBS_PER_WORKER = 500  # then it is replaced, whatever its libraries have leaked by then
 CPU_SECONDS_PER_WORKER = 3600
+_UNNAMED = re.compile("^(bytes|data URI):")  # what a worker calls its input
 
 
 @dataclass
@@ -42,8 +44,8 @@ class DecodePool:
         """Have all workers ready."""
         self._idle.extend([await self._hire() for _ in range(self.num_workers)])
 
-    async def decode(self, content: bytes, name: str) -> DecodedAudio:
-        """Decode the bytes of a file.
+    async def decode(self, content: bytes | str, name: str) -> DecodedAudio:
+        """Decode the bytes of a file, or a data URI.
 
         Raises:
             AudioError: it cannot be used (a subclass says why), or its decoder died of it.
@@ -51,7 +53,7 @@ class DecodePool:
         async with self._slots, self._worker() as worker:
             try:
                 async with asyncio.timeout(self.timeout_seconds):
-                    error, samples = await worker.ask(asdict(self.limits), content)
+                    error, samples = await worker.ask(self.limits, content)
             except TimeoutError:
                 raise AudioLimitError(
                     f"{name}: took longer than the {self.timeout_seconds:g} s that decoding may "
@@ -64,10 +66,7 @@ class DecodePool:
         if error:
             kind = getattr(errors, error["type"], AudioError)
             assert issubclass(kind, EurekaAudioError)
-            message = error["message"]
-            if message.startswith("bytes:"):
-                message = f"{name}{message.removeprefix('bytes')}"
-            raise kind(message)
+            raise kind(_UNNAMED.sub(f"{name}:", error["message"], count=1))
         return DecodedAudio(np.frombuffer(bytearray(samples), dtype=np.float32), name)
 
     async def close(self) -> None:
@@ -121,13 +120,15 @@ class _Worker:
     process: asyncio.subprocess.Process
     num_jobs: int = 0
 
-    async def ask(self, limits: dict[str, float], content: bytes) -> tuple[dict[str, str], bytes]:
+    async def ask(self, limits: AudioLimits, content: bytes | str) -> tuple[dict[str, str], bytes]:
         """One job: an error, empty if all is well, and the samples."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
         self.num_jobs += 1
-        for frame in (json.dumps({"limits": limits}).encode(), content):
+        job = {"limits": asdict(limits), "kind": "uri" if isinstance(content, str) else "bytes"}
+        content = content.encode() if isinstance(content, str) else content
+        for frame in (json.dumps(job).encode(), content):
             stdin.write(len(frame).to_bytes(8, "big"))
             stdin.write(frame)
         await stdin.drain()

@@ -1,6 +1,7 @@
 """One transcript in the five formats of OpenAI's API; the words are the same in all of them."""
 
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 from eureka_audio.server.transcript import Transcript
@@ -13,8 +14,13 @@ def json_body(transcript: Transcript) -> dict[str, Any]:
     return {
         "text": transcript.text,
         "usage": usage(transcript),
-        "warnings": list(transcript.warnings),
+        "warnings": warnings(transcript),
     }
+
+
+def warnings(transcript: Transcript) -> list[str]:
+    """What a reader should know."""
+    return list(transcript.warnings)
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def usage(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def verbose_body(transcript: Transcript, granularities: set[str], temperature: float) -> Any:
+def verbose_body(transcript: Transcript, granularities: Collection[str], temperature: float) -> Any:
     """`verbose_json`: segments and, if asked for, words with their times."""
     body: dict[str, Any] = {
         "task": "transcribe",
@@ -63,7 +69,7 @@ def verbose_body(transcript: Transcript, granularities: set[str], temperature: f
             for index, segment in enumerate(transcript.segments)
         ]
     body["usage"] = {"type": "duration", "seconds": transcript.duration_seconds}
-    body["warnings"] = list(transcript.warnings)
+    body["warnings"] = warnings(transcript)
     return body
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from eureka_audio.audio.fetch import AudioAccess
@@ -10,6 +10,10 @@ from eureka_audio.audio.mono import AudioLimits
 from eureka_audio.server.problems import Problem
 
 MIB = 2**20
+NO_PLACES = AudioAccess(allowed_folders=())  # neither URLs nor files
+STRANGERS_LIMITS = AudioLimits(
+    max_duration_seconds=600.0, max_encoded_bytes=25 * MIB, max_decoded_bytes=256 * MIB
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,8 @@ class ServerSettings:
     model: str = "nano"
     model_names: tuple[str, ...] = ("nano",)
     api_key: str | None = field(default=None, repr=False)
-    access: AudioAccess = AudioAccess(allowed_folders=())
-    limits: AudioLimits = AudioLimits(
-        max_duration_seconds=600.0,
-        max_encoded_bytes=25 * MIB,
-        max_decoded_bytes=256 * MIB,
-    )
+    access: AudioAccess = NO_PLACES
+    limits: AudioLimits = STRANGERS_LIMITS
     max_body_bytes: int = 25 * MIB
     body_timeout_seconds: float = 60.0
     max_pending: int = 64
@@ -68,7 +68,7 @@ class Door:
         self.max_inside = max_inside
         self.num_inside = 0
         self.is_draining = False
-        self._changed = asyncio.Event()
+        self._closed = asyncio.Event()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -86,12 +86,20 @@ class Door:
                 "overloaded",
                 retry_after_seconds=1,
             )
+        with self._counted():
+            yield
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self.num_inside += 1
         try:
             yield
         finally:
             self.num_inside -= 1
-            self._changed.set()
+
+    def finish(self) -> AbstractContextManager[None]:
+        """Count work that was promised before the door closed, whether or not there is room."""
+        return self._counted()
 
     def check_open(self) -> None:
         """Refuse while the server stops.
@@ -108,11 +116,10 @@ class Door:
             )
 
     def close(self) -> None:
-        """Let nobody in any more; who is inside may finish."""
+        """Let nobody in any more; who is inside may finish. From the event loop's thread."""
         self.is_draining = True
+        self._closed.set()
 
-    async def wait_until_empty(self) -> None:
-        """Return once nobody is inside."""
-        while self.num_inside:
-            self._changed.clear()
-            await self._changed.wait()
+    async def wait_until_closed(self) -> None:
+        """Return once nobody is let in any more."""
+        await self._closed.wait()

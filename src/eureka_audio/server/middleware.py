@@ -1,9 +1,9 @@
 """What every request passes through, whatever its route: plain ASGI, from the outside in.
 
-Envelope    an id for each request, security headers, nothing unforeseen reaches a client
-KeyCheck    the API key, on every route but those that are open by name
-DoorKeeper  room for one more, or 429 / 503
-BodyLimit   no body larger or slower than allowed, counted while it arrives
+- `Envelope`: an id for each request, security headers; nothing unforeseen reaches a client.
+- `KeyCheck`: the API key, on every route but those that are open by name.
+- `DoorKeeper`: room for one more, or 429 / 503.
+- `BodyLimit`: no body larger or slower than allowed, counted while it arrives.
 """
 
 import asyncio

@@ -38,7 +38,7 @@ CODES: Mapping[type[EurekaAudioError], str] = {
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 (it is a refusal, and mostly no error of ours)
     """A refusal that a client reads.
 
     Attributes:
@@ -60,7 +60,8 @@ class Problem(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        # Half a character that a client sent cannot be sent back.
+        self.message = message.encode("utf-8", "backslashreplace").decode()
         self.code = code
         self.param = param
         self.retry_after_seconds = retry_after_seconds

@@ -1,15 +1,18 @@
 """`POST /v1/audio/transcriptions`, and `translations`, which are refused."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import FormData, UploadFile
 
+from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.server import formats
 from eureka_audio.server.context import Context, context_of
 from eureka_audio.server.problems import Problem, invalid
-from eureka_audio.server.routes.hang_up import unless_gone
+from eureka_audio.server.routes.hang_up import each_unless_gone, unless_gone
+from eureka_audio.server.routes.sse import EventStream
 from eureka_audio.server.schema import TranscriptionForm
 from eureka_audio.server.service import TranscriptionOptions
 from eureka_audio.server.transcript import Transcript
@@ -49,8 +52,21 @@ async def transcribe(request: Request) -> Response:
         hotwords=fields.hotwords,
         word_times="word" in fields.timestamp_granularities,
     )
+    if fields.stream:
+        return await EventStream.begin(each_unless_gone(request, events(audio, options, context)))
     transcript = await unless_gone(request, context.service.transcribe(audio, options))
     return written(transcript, fields)
+
+
+async def events(
+    audio: DecodedAudio, options: TranscriptionOptions, context: Context
+) -> AsyncIterator[dict[str, Any]]:
+    """OpenAI's events of a transcript that is being written."""
+    async for piece in context.service.stream_transcribe(audio, options):
+        if isinstance(piece, str):
+            yield {"type": "transcript.text.delta", "delta": piece}
+        else:
+            yield {"type": "transcript.text.done", **formats.json_body(piece)}
 
 
 def written(transcript: Transcript, fields: TranscriptionForm) -> Response:
@@ -59,7 +75,7 @@ def written(transcript: Transcript, fields: TranscriptionForm) -> Response:
         case "json":
             return JSONResponse(formats.json_body(transcript))
         case "verbose_json":
-            granularities = set(fields.timestamp_granularities) or {"segment"}
+            granularities = fields.timestamp_granularities or {"segment"}
             return JSONResponse(formats.verbose_body(transcript, granularities, fields.temperature))
         case "text":
             return PlainTextResponse(transcript.text + "\n")
