@@ -1,7 +1,7 @@
 // The page: what it knows, and what happens when something is pressed.
 
 import * as api from "./api.js";
-import { decode, encodeWav, microphoneProblem, record } from "./audio.js";
+import { decode, encodeWav, microphoneProblem, record, SAMPLING_RATE } from "./audio.js";
 import "./timeline.js";
 import { render } from "./vendor/lit-html.js";
 import { page } from "./view.js";
@@ -91,7 +91,8 @@ async function addFiles(files) {
   for (const clip of clips) {
     try {
       clip.samples = await decode(clip.blob);
-      clip.duration = clip.samples.length / 16_000;
+      clip.duration = clip.samples.length / SAMPLING_RATE;
+      clip.peak = clip.samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
       clip.wav = () => encodeWav(clip.samples);
     } catch {
       clip.cannotPlay = true; // the server may read it all the same

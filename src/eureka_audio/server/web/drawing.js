@@ -14,15 +14,19 @@ export function expertColour(index, count, isDark) {
   return isDark ? `oklch(0.76 0.14 ${hue})` : `oklch(0.6 0.16 ${hue})`;
 }
 
+/** The height of the row of one of so many experts. */
+export function rowHeight(experts) {
+  return Math.max(3, Math.min(14, Math.floor(ROWS_OF_EXPERTS / (experts || 1))));
+}
+
 /** The lanes there are something to show in: name, top and height in CSS pixels. */
 export function layout({ samples, words, inspection }) {
   const experts = inspection?.experts?.num_experts ?? 0;
-  const rows = experts * Math.max(3, Math.min(14, Math.floor(ROWS_OF_EXPERTS / (experts || 1))));
   const lanes = [
     ["Words", words?.length ? 30 : 0],
     ["Wave", samples ? 76 : 0],
     ["Log-mel", inspection ? 132 : 0],
-    ["Experts", rows],
+    ["Experts", experts * rowHeight(experts)],
   ];
   let top = 0;
   return lanes
@@ -66,8 +70,9 @@ export function scale({ from, to }, width) {
   return { width, x: (seconds) => ((seconds - from) / (to - from)) * width, from, to };
 }
 
-export function drawWave(context, { top, height }, { width, from, to }, samples, colour) {
+export function drawWave(context, { top, height }, { width, from, to }, samples, peak, colour) {
   const middle = top + height / 2;
+  const gain = height / 2 / Math.max(peak, 0.01);
   const perPixel = ((to - from) * SAMPLING_RATE) / width;
   context.fillStyle = colour;
   for (let x = 0; x < width; x++) {
@@ -80,8 +85,7 @@ export function drawWave(context, { top, height }, { width, from, to }, samples,
       low = Math.min(low, samples[i]);
       high = Math.max(high, samples[i]);
     }
-    const size = Math.max(1, ((high - low) * height) / 2);
-    context.fillRect(x, middle - (high * height) / 2, 1, size);
+    context.fillRect(x, middle - high * gain, 1, Math.max(1, (high - low) * gain));
   }
 }
 
@@ -94,8 +98,13 @@ export function drawPicture(context, { top, height }, { width, from, to }, pictu
   );
 }
 
-export function drawExperts(context, lane, { x, from, to, width }, experts, isDark, solo) {
+export function drawExperts(context, lane, { x, from, to, width }, experts, colours) {
+  const { isDark, solo, empty } = colours;
   const row = lane.height / experts.num_experts;
+  context.fillStyle = empty;
+  for (let expert = 0; expert < experts.num_experts; expert++) {
+    context.fillRect(0, lane.top + expert * row, width, Math.max(1, row - 1));
+  }
   const first = Math.max(0, Math.floor(from / experts.token_seconds));
   const last = Math.min(experts.ids.length, Math.ceil(to / experts.token_seconds));
   const gap = x(experts.token_seconds) - x(0) > 4 ? 1 : 0;

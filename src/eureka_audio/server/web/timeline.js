@@ -195,6 +195,7 @@ class AudioTimeline extends HTMLElement {
               ({ name, top, height }) =>
                 html`<span .style=${`top: ${top}px; height: ${height}px`}>${name}</span>`,
             )}
+            ${inspection?.experts ? rowNumbers(lanes.at(-1), inspection.experts.num_experts) : nothing}
           </div>
           <div class="plot" .style=${`height: ${end(lanes)}px`} @wheel=${this.#wheel}
             @pointerdown=${this.#point} @pointermove=${this.#point} @pointerleave=${this.#leave}>
@@ -233,7 +234,7 @@ class AudioTimeline extends HTMLElement {
   }
 
   #draw() {
-    const { words, inspection, samples } = this.#data;
+    const { clip, words, inspection, samples } = this.#data;
     const lanes = drawing.layout(this.#data);
     const context = sized(this.querySelector("canvas.base"), this.#width, end(lanes));
     if (!context) return;
@@ -247,12 +248,13 @@ class AudioTimeline extends HTMLElement {
         const colours = { fill: colour("word"), ink: colour("ink") };
         words.forEach((_, index) => drawing.drawWord(context, lane, scale, words, index, colours));
       } else if (lane.name === "Wave") {
-        drawing.drawWave(context, lane, scale, samples, colour("wave"));
+        drawing.drawWave(context, lane, scale, samples, clip.peak, colour("wave"));
       } else if (lane.name === "Log-mel") {
         const seconds = inspection.log_mel.column_seconds;
         drawing.drawPicture(context, lane, scale, this.#picture, seconds);
       } else {
-        drawing.drawExperts(context, lane, scale, experts, dark.matches, this.#solo);
+        const colours = { isDark: dark.matches, solo: this.#solo, empty: colour("empty") };
+        drawing.drawExperts(context, lane, scale, experts, colours);
       }
       if (isAlone && (lane.name === "Wave" || lane.name === "Log-mel")) {
         drawing.drawVeil(context, lane, scale, experts, this.#solo, colour("card"));
@@ -285,6 +287,18 @@ class AudioTimeline extends HTMLElement {
     const moment = this.#hover ?? this.seconds;
     this.querySelector(".readout").textContent = readout(moment, words, inspection?.experts);
   }
+}
+
+/** The numbers of the experts, where their rows are high enough. */
+function rowNumbers({ top }, count) {
+  const height = drawing.rowHeight(count);
+  if (height < 11) return nothing;
+  return Array.from(
+    { length: count },
+    (_, expert) =>
+      html`<span class="row-number" .style=${`top: ${top + expert * height}px; height: ${height}px`}
+        >${expert + 1}</span>`,
+  );
 }
 
 function end(lanes) {

@@ -17,8 +17,14 @@ const HEALTH = {
   loading: "loading the model",
   unloaded: "asleep; the next request wakes it",
   draining: "shutting down",
+  stalled: "stuck",
   dead: "out of order",
   unreachable: "not reachable",
+};
+const WARNINGS = {
+  repetition_cut: "The answer went round in circles and was cut.",
+  silence_skipped: "Silence was skipped.",
+  language_forced: "The language was forced; the speech may be in another.",
 };
 const STATUS = { waiting: "waiting", running: "listening", done: "", stopped: "stopped", failed: "failed" };
 
@@ -196,7 +202,7 @@ function answerCard({ clip, task }, actions) {
     ${run.finishReason === "length"
       ? html`<p class="hint">The answer reached its longest permitted length.</p>`
       : nothing}
-    ${run.warnings?.map((warning) => html`<p class="warning">${warning}</p>`)}
+    ${run.warnings?.map((warning) => html`<p class="warning">${WARNINGS[warning] ?? warning}</p>`)}
     ${run.isTiming ? html`<p class="hint is-working">Finding when each word was said …</p>` : nothing}
     ${run.hasNoTimes && run.text
       ? html`<p class="hint">No times of words were given for this transcript.</p>`
