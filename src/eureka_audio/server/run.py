@@ -40,9 +40,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def server_config(
-    app: ASGIApp, host: str, port: int, settings: ServerSettings
-) -> uvicorn.Config:
+def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) -> uvicorn.Config:
     """How the socket is served."""
     return uvicorn.Config(
         app,
