@@ -6,8 +6,8 @@ made for many rows, and for bfloat16 reach a third of that ceiling on one kind o
 torch's own matrix-vector product on another. So both are measured, on the model's own weights, when
 it first decodes a row. `linear` becomes the matrix-vector product while oneDNN is off.
 
-Measured, tokens a second of the 1.7B preset by vectors and by `generate`: 6.5 and 1.1 on an AMD EPYC
-with AVX-512, 2.8 and 3.6 on an Intel Xeon with AMX.
+Measured, tokens a second of the 1.7B preset by vectors and by `generate`: 6.5 and 1.1 on an AMD
+EPYC with AVX-512, 2.8 and 3.6 on an Intel Xeon with AMX.
 """
 
 import threading
