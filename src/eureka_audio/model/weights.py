@@ -85,7 +85,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: str | Path, *, dtype: torch.dtype | str = "auto", device_map: Any = None
+    path: str | Path,
+    *,
+    dtype: torch.dtype | str = "auto",
+    device_map: Any = None,
+    allow_unverified: bool = False,
 ) -> EurekaAudioForConditionalGeneration:
     """Load a model from a folder, or say which file and which tensor is wrong.
 
@@ -93,13 +97,14 @@ def load_checkpoint(
         path: a folder as `save_checkpoint` or `save_pretrained` leaves it.
         dtype: the type of the weights; "auto" keeps what was saved.
         device_map: as in transformers' `from_pretrained`.
+        allow_unverified: whether a folder without checksums is taken as it is.
 
     Raises:
         CheckpointError: a file is missing, damaged, of a kind that may run code, or does not fit
             the configuration.
     """
     folder = Path(path)
-    verify_checkpoint(folder)
+    verify_checkpoint(folder, allow_unverified=allow_unverified)
     config = read_config(folder)
     generation_config = read_generation_config(folder, config.text_config.vocab_size)
     if (folder / COMPACT_NAME).exists():
