@@ -7,7 +7,6 @@ import pytest
 from eureka_audio.errors import ManifestError
 from eureka_audio.manifest import (
     audio_path,
-    manifest_fingerprint,
     read_clips,
     read_manifest,
     write_manifest,
@@ -81,15 +80,6 @@ def test_a_failing_iterator_leaves_the_old_manifest(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no more"):
         write_manifest(tmp_path / "m.jsonl", broken())  # type: ignore[arg-type]
     assert len(list(read_manifest(tmp_path / "m.jsonl", AudioClip))) == 1
-
-
-def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
-    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-    write_manifest(first, [CLIP])
-    write_manifest(second, [CLIP])
-    assert manifest_fingerprint(first) == manifest_fingerprint(second)
-    write_manifest(second, [CLIP, CLIP])
-    assert manifest_fingerprint(first) != manifest_fingerprint(second)
 
 
 def test_audio_lies_beside_the_manifest_unless_its_path_is_absolute(tmp_path: Path) -> None:

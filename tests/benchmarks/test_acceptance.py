@@ -143,7 +143,7 @@ def test_without_faster_whisper_peers_are_left_out(suite, monkeypatch, capsys) -
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(MissingDependencyError, match="peers"):
         peers.FasterWhisper("base")
-    with pytest.raises(ConfigError, match="one of tiny.en, base"):
+    with pytest.raises(ConfigError, match=r"one of tiny\.en, base"):
         peers.peer_folder("large")
 
 
