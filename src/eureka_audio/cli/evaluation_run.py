@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from eureka_audio.asking.rounds import RunOptions
 from eureka_audio.cli.evaluation_model import (
     add_model_options,
     chosen_model,
@@ -16,7 +17,7 @@ from eureka_audio.evaluation.benchmarks import benchmark_named
 from eureka_audio.evaluation.report import write_report
 from eureka_audio.evaluation.report_text import compared, terminal
 from eureka_audio.evaluation.results import read_summary, score_run
-from eureka_audio.evaluation.runner import RunIdentity, RunOptions, run_trials
+from eureka_audio.evaluation.runner import RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
 from eureka_audio.protocols import TranscribingModel
 from eureka_audio.records import Split

@@ -13,7 +13,18 @@ from eureka_audio import __version__
 from eureka_audio.cli.outcome import EXIT_USAGE, exit_code, one_line
 
 # What a user is most likely to want comes first.
-COMMANDS = ("transcribe", "ask", "caption", "train", "evaluate", "synthesize", "bench")
+COMMANDS = (
+    "transcribe",
+    "ask",
+    "caption",
+    "serve",
+    "init",
+    "train",
+    "evaluate",
+    "synthesize",
+    "dataflux",
+    "bench",
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,7 +13,7 @@ from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
 from eureka_audio.errors import ConfigError, EurekaAudioError, MessageError
 from eureka_audio.inference.choices import check_choices, check_text
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.loading import load
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
@@ -80,8 +80,10 @@ class EurekaAudio:
         self.model = model.eval()
         self.processor = processor
         self.batch_size = batch_size
-        self._engine = Engine(model, processor)
-        self._responder = Responder(self._engine, access, limits)
+        self.engine = AudioEngine(
+            model, processor, max_batch_size=batch_size, max_queue_length=None
+        )
+        self._responder = Responder(self.engine, access, limits)
 
     @classmethod
     def from_pretrained(
@@ -98,7 +100,8 @@ class EurekaAudio:
         Args:
             name_or_path: "nano", which the package brings; a folder; or a hub id (owner/name).
             device: such as "cpu" or "cuda"; by default a GPU if there is one.
-            dtype: such as "float32" or "bfloat16"; by default what the checkpoint holds.
+            dtype: such as "float32" or "bfloat16", or "int8" for the weights of the language model
+                on a CPU; by default what the checkpoint holds, or float32 where that is faster.
             allow_unverified: load a folder that has no `checksums.json`, whose damage or change
                 nobody would notice.
             **settings: as the constructor takes them.
@@ -378,13 +381,15 @@ class EurekaAudio:
                 )
         [conversation] = self._parsed(messages).conversations
         encoded = self._responder.encode(conversation)
-        answers = self._engine.begin([self._responder.limit(encoded, options)], options)
+        handle = self._responder.stream(encoded, options)
 
         def pieces() -> Iterator[str]:
-            decoding = self._engine.prefill([encoded])
-            for _ in self._engine.run(decoding, [encoded], answers, options):
-                if piece := answers[0].new_text():
-                    yield piece
+            try:
+                for event in handle:
+                    if event.text:
+                        yield event.text
+            finally:
+                handle.cancel()
 
         return pieces()
 
