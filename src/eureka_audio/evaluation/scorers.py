@@ -122,10 +122,10 @@ class SilenceScorer(_Defaults):
 
     blank: Mapping[str, Any] = {"silent": None}
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Any letter or digit is a word too many."""
         silent = not any(character.isalnum() for character in prediction)
-        return Verdict({"silent": silent}, part=(int(silent), 1))
+        return Mark({"silent": silent}, part=(int(silent), 1))
 
 
 class OptionTextScorer(_Defaults):
