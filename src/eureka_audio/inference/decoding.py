@@ -69,24 +69,16 @@ class Decoding:
             Logits after the last real token of each row, `(B, V)`; with `keep_all` after every
             token, `(B, C, V)`.
         """
-        num_tokens = inputs_embeds.shape[1]
-        positions_BC = self.cache.begin_step(num_tokens, inputs_embeds.device)
+        num_rows, num_tokens = inputs_embeds.shape[:2]
         language_model = self._model.language_model
-        num_rows = inputs_embeds.shape[0] * num_tokens
-        with kernels_for(language_model, num_rows, inputs_embeds.device):
-            hidden_BCD = language_model.base_model(
-                inputs_embeds=inputs_embeds,
-                attention_mask=self._mask(positions_BC),
-                position_ids=positions_BC,
-                use_cache=True,
-                **{_cache_argument(type(language_model.base_model)): self.cache},
-            ).last_hidden_state
+        self.cache.begin_step(num_tokens, inputs_embeds.device)
+        with kernels_for(language_model, num_rows * num_tokens, inputs_embeds.device):
+            hidden_BCD = self._read(inputs_embeds)
             if not keep_all:
                 last_B = torch.tensor(num_new or num_tokens, device=hidden_BCD.device) - 1
-                rows_B = torch.arange(len(hidden_BCD), device=hidden_BCD.device)
-                hidden_BCD = hidden_BCD[rows_B, last_B]
+                hidden_BCD = hidden_BCD[torch.arange(num_rows, device=last_B.device), last_B]
             logits: Tensor = language_model.get_output_embeddings()(hidden_BCD)
-        for row in range(self.num_rows):
+        for row in range(num_rows):
             self.cache.lengths[row] += num_tokens if num_new is None else num_new[row]
         return logits
 
@@ -97,6 +89,19 @@ class Decoding:
     def fork(self, rows: Sequence[int]) -> "Decoding":
         """Go on apart with the given rows; a row may be taken several times."""
         return Decoding(self._model, self.cache.fork(rows))
+
+    def _read(self, inputs_embeds: Tensor) -> Tensor:
+        """The last hidden states `(B, C, D)` of tokens that go where the cache's step says."""
+        base_model = self._model.language_model.base_model
+        positions_BC = self.cache.step.places
+        hidden_BCD: Tensor = base_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=self._mask(positions_BC),
+            position_ids=positions_BC,
+            use_cache=True,
+            **{_cache_argument(type(base_model)): self.cache},
+        ).last_hidden_state
+        return hidden_BCD
 
     def _mask(self, positions_BC: Tensor) -> Any:
         """What each new token may look at: `(B, 1, C, T)`, for each kind of layer where there are
