@@ -109,7 +109,7 @@ def make_engine(concurrency: int) -> AudioEngine:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(5)
-        model.get_output_embeddings().weight[token_id(tokenizer, TURN_END)] *= 2
+        model.get_output_embeddings().weight[token_id(tokenizer, TURN_END)] *= 1.2
     return AudioEngine(model, processor, max_batch_size=32, max_queue_length=concurrency)
 
 
