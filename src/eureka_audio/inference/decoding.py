@@ -1,8 +1,6 @@
 """A batch of rows that a language model reads on, whatever model of transformers it is."""
 
-import inspect
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from eureka_audio.errors import ConfigError
 from eureka_audio.inference.cache import RowCache
 from eureka_audio.inference.single_row import kernels_for
 from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.model.modeling import CACHE_NAME
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -99,7 +98,7 @@ class Decoding:
             attention_mask=self._mask(positions_BC),
             position_ids=positions_BC,
             use_cache=True,
-            **{_cache_argument(type(base_model)): self.cache},
+            **{CACHE_NAME: self.cache},
         ).last_hidden_state
         return hidden_BCD
 
@@ -119,10 +118,3 @@ class Decoding:
         sliding_B1CT = full_B1CT & (places_T > positions_B1C1 - self._window)
         masks = {FULL: full_B1CT, SLIDING: sliding_B1CT}
         return {kind: masks[kind] for kind in self._kinds} if self._kinds else sliding_B1CT
-
-
-@cache
-def _cache_argument(model_class: type) -> str:
-    """What a model of transformers calls its cache; it was renamed in 5.24."""
-    parameters = inspect.signature(model_class.forward).parameters
-    return "cache" if "cache" in parameters else "past_key_values"
