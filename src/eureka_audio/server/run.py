@@ -48,6 +48,8 @@ def server_config(
         app,
         host=host,
         port=port,
+        http="h11",
+        ws="websockets-sansio",
         access_log=False,  # ours names the request id
         timeout_graceful_shutdown=3,
         server_header=False,
