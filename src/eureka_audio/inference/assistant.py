@@ -12,6 +12,7 @@ from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
 from eureka_audio.errors import ConfigError, EurekaAudioError, MessageError
 from eureka_audio.inference.choices import check_choices, check_text
+from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.loading import load
 from eureka_audio.inference.long_audio import (
     max_chunk_seconds,
@@ -20,7 +21,6 @@ from eureka_audio.inference.long_audio import (
     transcription_beams,
     transcription_opinions,
 )
-from eureka_audio.inference.plain_engine import Engine
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
 from eureka_audio.inference.workload import ErrorHandling, Piece, Request, Workload
@@ -71,8 +71,10 @@ class EurekaAudio:
         self.model = model.eval()
         self.processor = processor
         self.batch_size = batch_size
-        self._engine = Engine(model, processor)
-        self._responder = Responder(self._engine, access, limits)
+        self.engine = AudioEngine(
+            model, processor, max_batch_size=batch_size, max_queue_length=None
+        )
+        self._responder = Responder(self.engine, access, limits)
 
     @classmethod
     def from_pretrained(
@@ -337,13 +339,15 @@ class EurekaAudio:
                 )
         [conversation] = self._parsed(messages).conversations
         encoded = self._responder.encode(conversation)
-        answers = self._engine.begin([self._responder.limit(encoded, options)], options)
+        handle = self._responder.stream(encoded, options)
 
         def pieces() -> Iterator[str]:
-            decoding = self._engine.prefill([encoded])
-            for _ in self._engine.run(decoding, [encoded], answers, options):
-                if piece := answers[0].new_text():
-                    yield piece
+            try:
+                for event in handle:
+                    if event.text:
+                        yield event.text
+            finally:
+                handle.cancel()
 
         return pieces()
 
