@@ -11,17 +11,15 @@ from tiny_assistant import noise, tiny_model, tiny_processor
 from torch import nn
 
 from eureka_audio import EurekaAudio
+from eureka_audio.checksums import write_checksums
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference import engine as engine_module
 from eureka_audio.inference.beam_search import BeamSearch
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.plain_engine import Engine
-from eureka_audio.inference.rescoring import (
-    no_speech_probability,
-    share_of_unknown_words,
-    spelling_log_probs,
-)
+from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
 from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.transcription.no_speech import no_speech_probability
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
 from eureka_audio.processor import WORDS_FILE, EncodedConversation
@@ -313,6 +311,6 @@ def test_a_head_that_the_file_lacks_is_missed(tmp_path: Path) -> None:
     save_checkpoint(tiny_model(), tmp_path / "tiny", tiny_processor())
     config = tmp_path / "tiny" / "config.json"
     config.write_text(config.read_text().replace('"ctc_vocab_size": 0', '"ctc_vocab_size": 29'))
-    (tmp_path / "tiny" / "checksums.json").unlink()
+    write_checksums(tmp_path / "tiny")
     with pytest.raises(CheckpointError, match="ctc_head"):
         load_checkpoint(tmp_path / "tiny")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from eureka_audio.asking.outcomes import CHOICE_SCORES
 from eureka_audio.evaluation.benchmarks import Kind
 from eureka_audio.evaluation.results import Part
-from eureka_audio.evaluation.runner import CHOICE_SCORES
 
 MAX_EMBEDDED_BYTES = 8 * 1024 * 1024
 _MIME = {

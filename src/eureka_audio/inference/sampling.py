@@ -12,6 +12,8 @@ from torch import Tensor
 
 from eureka_audio.errors import ConfigError
 
+MAX_BEAMS = 64  # each is a row of the batch; more find nothing better and fill the memory
+
 
 class GenerationSettings(TypedDict, total=False):
     """The keywords of `generate` and `stream`; `GenerationOptions` says what they mean."""
@@ -137,8 +139,8 @@ class GenerationOptions:
         sampling = self.sampling
         _require(self.seed is None or _is_whole(self.seed), "seed", "a whole number", self.seed)
         _require(
-            _is_whole(self.num_beams) and self.num_beams >= 1,
-            "num_beams", "a whole number, at least 1", self.num_beams,
+            _is_whole(self.num_beams) and 1 <= self.num_beams <= MAX_BEAMS,
+            "num_beams", f"a whole number of 1 to {MAX_BEAMS}", self.num_beams,
         )  # fmt: skip
         _require(
             sampling.is_greedy or self.num_beams == 1,

@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, TypeVar
 from tqdm import tqdm
 
 from eureka_audio.errors import EurekaAudioError
-from eureka_audio.inference.long_audio import join_transcripts
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.protocols import FinishReason, Reply
 from eureka_audio.records import Conversation
@@ -136,6 +135,11 @@ def joined(replies: dict[int, Reply], duration_seconds: float) -> Reply:
         finish_reason=_worst([reply.finish_reason for reply in ordered]),
         scores=scores,
     )
+
+
+def join_transcripts(texts: Sequence[str]) -> str:
+    """One text of several, parted by single spaces."""
+    return " ".join(text for text in map(str.strip, texts) if text)
 
 
 def _worst(reasons: Sequence[FinishReason]) -> FinishReason:

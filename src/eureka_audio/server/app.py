@@ -23,7 +23,7 @@ from eureka_audio.server.limits import Door, ServerSettings
 from eureka_audio.server.metrics import Metrics
 from eureka_audio.server.middleware import BodyLimit, DoorKeeper, Envelope, KeyCheck
 from eureka_audio.server.problems import Problem, invalid, problem_of
-from eureka_audio.server.routes import chat, realtime, status, transcriptions
+from eureka_audio.server.routes import chat, inspect, realtime, status, transcriptions
 from eureka_audio.server.service import LocalService
 
 # Readable without the key: whether it lives, and the page itself, which holds no secret.
@@ -67,7 +67,7 @@ def create_app(settings: ServerSettings, service: LocalService) -> FastAPI:
     for kind in (Problem, EurekaAudioError, RequestValidationError, ValidationError, HTTPException):
         app.add_exception_handler(kind, _told)
     app.add_exception_handler(ClientDisconnect, _gone)
-    for routes in (transcriptions, chat, realtime, status):
+    for routes in (transcriptions, chat, realtime, inspect, status):
         app.include_router(routes.router)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=WEB_FOLDER), name="static")

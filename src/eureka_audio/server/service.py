@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.audio.fetch import AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS
+from eureka_audio.audio.window import Samples
 from eureka_audio.errors import EngineBusyError, EngineError
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.inference.engine import AudioEngine, EngineStats
@@ -20,6 +21,7 @@ from eureka_audio.inference.requests import GenerationRequest, RequestHandle, To
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GREEDY, SamplingConfig
 from eureka_audio.records import Conversation
+from eureka_audio.server.inspection import HeardWindow, hear_window
 from eureka_audio.server.problems import Problem
 from eureka_audio.server.transcript import Segment, Transcript
 
@@ -87,6 +89,10 @@ class ModelService(Protocol):
 
     async def chat(self, conversation: Conversation, options: ChatOptions) -> "Answers":
         """Begin to answer; what is wrong with the conversation is raised now."""
+        ...
+
+    async def hear(self, waveform: Samples) -> HeardWindow:
+        """Hear one window of at most 30 s and write nothing."""
         ...
 
 
@@ -264,6 +270,12 @@ class LocalService:
                 handle.cancel()
             raise engine_problem(error) from error
         return Answers(handles, loaded.assistant.processor.tokenizer)
+
+    async def hear(self, waveform: Samples) -> HeardWindow:
+        """Hear one window of at most 30 s and write nothing."""
+        with _Use(self):
+            loaded = await self._ready()
+            return await _in(self._encoders, lambda: hear_window(loaded.assistant, waveform))
 
     async def _ready(self) -> Loaded:
         async with self._loading:
