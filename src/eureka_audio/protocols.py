@@ -4,7 +4,7 @@ DataFlux and evaluation meet every model, ours included, through these names onl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from eureka_audio.errors import EurekaAudioError
@@ -23,6 +23,23 @@ WarningKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer took, as the server says; ``None`` is unknown and never stands for zero.
+
+    Attributes:
+        prompt_tokens: read, audio included.
+        new_tokens: written, reasoning included.
+        reasoning_tokens: of those, the ones that are no part of the answer.
+        cost: in the currency of the prices that were given.
+    """
+
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One answer of a model; `str(reply)` is its text.
 
@@ -35,6 +52,8 @@ class Reply:
             "repetition" when it went round in circles and was stopped: read such a text with care.
         scores: for a question with choices, the probability of each among them; else `None`.
         num_prompt_tokens: tokens that were read, the audio's among them.
+        reasoning: what a model thought before it answered, where the server gives it apart.
+        usage: tokens and money, where the server says.
     """
 
     text: str
@@ -44,6 +63,8 @@ class Reply:
     finish_reason: FinishReason = "stop"
     scores: Mapping[str, float] | None = None
     num_prompt_tokens: int = 0
+    reasoning: str = ""
+    usage: Usage = Usage()
 
     def __str__(self) -> str:
         return self.text
@@ -178,4 +199,35 @@ class TextLanguageModel(Protocol):
         self, conversations: Sequence[Conversation], *, max_new_tokens: int | None = None
     ) -> list[Reply | EurekaAudioError]:
         """Answer conversations greedily, in order, an error in the place of one that failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model, with all that shapes the answer.
+
+    Attributes:
+        conversation: what is asked.
+        choices: what the answer may be, where that is a closed set.
+        schema: the JSON schema of the answer, where it is JSON.
+        max_new_tokens: the longest answer; None leaves it to the model.
+        temperature: 0 is greedy.
+        seed: of the sampling, and of whatever else a model draws.
+        inputs: the values the words were made of, for a model that works by rules.
+    """
+
+    conversation: Conversation
+    choices: tuple[str, ...] | None = None
+    schema: Mapping[str, Any] | None = None
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AsyncModel(Protocol):
+    """A model that many questions may be put to at once."""
+
+    async def reply(self, request: Request) -> Reply | EurekaAudioError:
+        """Answer one request, an error in the place of an answer; waits its turn by itself."""
         ...

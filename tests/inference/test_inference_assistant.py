@@ -202,7 +202,7 @@ def test_a_conversation_that_does_not_fit_names_both_numbers(assistant) -> None:
 
 @pytest.mark.parametrize("choices", [None, CHOICES])
 def test_a_question_fills_the_context_to_the_last_token(assistant, choices) -> None:
-    room = assistant._engine.max_context_tokens
+    room = assistant.engine.max_context_tokens
     length = len(assistant._responder.encode(question_request(noise(1), "?", choices)).input_ids)
     clip = noise(0.08 * (13 + room - 1 - length - 2))  # a second window, room for one token
     if choices is None:

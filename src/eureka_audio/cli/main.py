@@ -22,6 +22,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "synthesize",
+    "dataflux",
     "bench",
 )
 

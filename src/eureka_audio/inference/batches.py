@@ -30,8 +30,10 @@ class AnswerBatch:
         """Answers that grow."""
         return len(self.jobs)
 
-    def join(self, decoding: Decoding, jobs: Sequence[Job], logits_BV: Tensor) -> None:
-        """Take in jobs whose prompts were read as the rows of a batch, and begin their answers."""
+    def join(self, decoding: Decoding, jobs: Sequence[Job], logits_BV: Tensor) -> int:
+        """Take in jobs whose prompts were read as the rows of a batch, and begin their answers;
+        returns how many tokens that gave.
+        """
         tokens = self._grow(jobs, logits_BV)
         is_first = not self.jobs
         if is_first:  # nothing to copy: the others' cache becomes ours
@@ -43,6 +45,7 @@ class AnswerBatch:
                     self.jobs.append(job)
                     self._tokens.append(token)
         self.drop_ended()
+        return len(tokens)
 
     def step(self) -> int:
         """Add a token to every answer; returns how many."""

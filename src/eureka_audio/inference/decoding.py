@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from eureka_audio.errors import ConfigError
 from eureka_audio.inference.cache import RowCache
-from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
+from eureka_audio.inference.single_row import kernels_for
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -73,7 +72,8 @@ class Decoding:
         num_tokens = inputs_embeds.shape[1]
         positions_BC = self.cache.begin_step(num_tokens, inputs_embeds.device)
         language_model = self._model.language_model
-        with self._kernels(inputs_embeds):
+        num_rows = inputs_embeds.shape[0] * num_tokens
+        with kernels_for(language_model, num_rows, inputs_embeds.device):
             hidden_BCD = language_model.base_model(
                 inputs_embeds=inputs_embeds,
                 attention_mask=self._mask(positions_BC),
@@ -97,12 +97,6 @@ class Decoding:
     def fork(self, rows: Sequence[int]) -> "Decoding":
         """Go on apart with the given rows; a row may be taken several times."""
         return Decoding(self._model, self.cache.fork(rows))
-
-    def _kernels(self, inputs_embeds: Tensor) -> Any:
-        num_rows = inputs_embeds.shape[0] * inputs_embeds.shape[1]
-        if gains_from_matrix_vector(num_rows, inputs_embeds.device, inputs_embeds.dtype):
-            return matrix_vector_products()
-        return nullcontext()
 
     def _mask(self, positions_BC: Tensor) -> Any:
         """What each new token may look at: `(B, 1, C, T)`, for each kind of layer where there are

@@ -13,11 +13,11 @@ from eureka_audio.inference.fluency import WHILE_GROWING, Fluency
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.rescoring import (
     Opinions,
-    no_speech_probability,
     share_of_unknown_words,
     spelling_log_probs,
 )
 from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.transcription.no_speech import no_speech_probability
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EurekaAudioProcessor
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from eureka_audio.errors import CheckpointError, ConfigError
+from eureka_audio.inference.int8 import quantize_weights
+from eureka_audio.inference.single_row import float32_is_faster
 from eureka_audio.inference.transcription.settings import (
     OPINION_KEYS,
     max_chunk_seconds,
@@ -23,6 +25,7 @@ from eureka_audio.processor import EurekaAudioProcessor
 
 PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
 PROCESSOR_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
+INT8 = "int8"  # of the language model's weights alone, on a CPU
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -107,7 +110,8 @@ def load(
     """
     place = choose_device(device)
     folder = find_checkpoint(name)
-    model = load_checkpoint(folder, dtype=choose_dtype(dtype), allow_unverified=allow_unverified)
+    wanted = torch.float32 if dtype == INT8 else choose_dtype(dtype)
+    model = load_checkpoint(folder, dtype=wanted, allow_unverified=allow_unverified)
     processor = load_processor(folder)
     check_match(model, processor, str(name))
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
@@ -119,7 +123,12 @@ def load(
             f"{name}: expected a {what}, which {OPINION_KEYS[opinion]} in its "
             "generation_config.json gives a say, found none; take that out"
         )
-    return model.to(place), processor
+    model = model.to(place)
+    if dtype == INT8:
+        quantize_weights(model)
+    elif dtype is None and place.type == "cpu" and model.dtype == torch.bfloat16:
+        model = model.float() if float32_is_faster() else model
+    return model, processor
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -145,7 +154,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
-    """The type of the weights; by default that of the checkpoint.
+    """The type of the weights; by default that of the checkpoint, or float32 where it is faster.
 
     Raises:
         ConfigError: not a type that weights can have.
@@ -154,5 +163,6 @@ def choose_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
         return "auto"
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in DTYPES.values():
-        raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}; choose one")
+        known = ", ".join((*DTYPES, INT8))
+        raise ConfigError(f"dtype: expected one of {known}, got {dtype!r}; choose one")
     return chosen

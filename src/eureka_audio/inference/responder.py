@@ -1,6 +1,6 @@
 """Requests to replies: audio is opened, the context is checked, a batch is written or chosen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import AudioSource, DecodedAudio, load_audio
@@ -166,25 +166,26 @@ class Responder:
         limit = self.limit(encoded, options)
         return self.engine.submit(generation_request(encoded, limit, options, judge))
 
-    def choose(self, batch: Sequence[Piece]) -> list[Reply]:
-        """Pick the most probable choice of each of a batch; each piece has choices."""
+    def choose(self, pieces: Sequence[Piece]) -> list[Reply]:
+        """Pick the most probable choice of each piece, so many at once as the engine answers."""
+        size = self.engine.max_batch_size
+        batches = (pieces[start : start + size] for start in range(0, len(pieces), size))
+        return [reply for batch in batches for reply in self._choose(batch)]
+
+    def _choose(self, batch: Sequence[Piece]) -> Iterator[Reply]:
+        runner = self.engine.runner
         encoded = [piece.encoded for piece in batch]
         offers = [piece.choices or () for piece in batch]
-        replies = []
-        for item, scores in zip(
-            encoded, score_choices(self.engine.runner, encoded, offers), strict=True
-        ):
+        for item, scores in zip(encoded, score_choices(runner, encoded, offers), strict=True):
             best = max(scores, key=scores.__getitem__)
-            replies.append(
-                Reply(
-                    text=best,
-                    num_new_tokens=len(choice_token_ids(self.engine.runner, best)) - 1,
-                    num_audio_tokens=item.num_audio_tokens,
-                    duration_seconds=item.duration_seconds,
-                    scores=relative_probabilities(scores),
-                )
+            yield Reply(
+                text=best,
+                num_new_tokens=len(choice_token_ids(runner, best)) - 1,
+                num_audio_tokens=item.num_audio_tokens,
+                num_prompt_tokens=len(item.input_ids),
+                duration_seconds=item.duration_seconds,
+                scores=relative_probabilities(scores),
             )
-        return replies
 
 
 def generation_request(

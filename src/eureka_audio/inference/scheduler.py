@@ -55,6 +55,7 @@ class Scheduler:
         self._long: _LongPrompt | None = None
         self._answers = AnswerBatch(runner)
         self._searches = SearchBatch(runner)
+        self._num_begun = 0  # first tokens in this step
 
     def add(self, handle: RequestHandle) -> None:
         """Take in a request."""
@@ -84,9 +85,10 @@ class Scheduler:
 
     def step(self) -> int:
         """Do a little for everybody; returns how many tokens were added."""
+        self._num_begun = 0
         self._hear()
         self._read()
-        return self._answers.step() + self._searches.step()
+        return self._num_begun + self._answers.step() + self._searches.step()
 
     def drop_ended(self) -> None:
         """Free what requests hold that have ended, for whatever reason."""
@@ -179,7 +181,7 @@ class Scheduler:
 
     def _begin(self, jobs: Sequence[Job], decoding: Decoding, logits_BV: Tensor) -> None:
         if not _is_search(jobs[0]):
-            self._answers.join(decoding, jobs, logits_BV)
+            self._num_begun += self._answers.join(decoding, jobs, logits_BV)
             return
         for row, (job, logits_V) in enumerate(zip(jobs, logits_BV, strict=True)):
             self._searches.join(decoding, row, job, logits_V)
