@@ -4,9 +4,9 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.audio.fetch import AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.audio.window import Samples
-from eureka_audio.errors import EngineBusyError, EngineError
+from eureka_audio.errors import EngineBusyError, EngineError, EurekaAudioError
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.inference.engine import EngineStats
 from eureka_audio.inference.requests import GenerationRequest, RequestHandle, TokenEvent
@@ -28,7 +28,8 @@ from eureka_audio.server.transcribing import Transcription, TranscriptionOptions
 
 log = logging.getLogger("eureka_audio.server")
 
-ModelState = Literal["ready", "unloaded", "loading", "stalled", "dead"]
+ModelState = Literal["ready", "unloaded", "loading", "failing", "stalled", "dead"]
+FAILURES_IN_A_ROW = 3  # that make health bad, until a request succeeds
 NUM_THREADS = 4  # prepare prompts and judge answers; the engine has its own
 T = TypeVar("T")
 
@@ -85,10 +86,12 @@ class Answers:
     Attributes:
         handles: one for each choice.
         tokenizer: of the model.
+        use: marks the model as at work.
     """
 
     handles: Sequence[RequestHandle]
     tokenizer: Any
+    use: Callable[[], AbstractContextManager[None]]
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -100,8 +103,14 @@ class Answers:
         """Tokens heard."""
         return self.handles[0].request.inputs.num_audio_tokens
 
-    async def events(self) -> AsyncIterator[tuple[int, TokenEvent]]:
+    async def events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         """What happens, with the number of the choice it happens to; leaving early cancels all."""
+        with self.use():
+            async with aclosing(self._events()) as events:
+                async for item in events:
+                    yield item
+
+    async def _events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         arrived: asyncio.Queue[tuple[int, TokenEvent | BaseException | None]] = asyncio.Queue()
 
         async def follow(index: int, handle: RequestHandle) -> None:
@@ -163,6 +172,7 @@ class LocalService:
     stall_timeout_seconds: float = 60.0
     _loaded: Loaded | None = None
     _num_using: int = 0
+    _num_failures: int = 0  # unforeseen, one after the other
     _last_use: float = field(default_factory=time.monotonic)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _threads: ThreadPoolExecutor = field(
@@ -178,8 +188,9 @@ class LocalService:
             return "unloaded"
         if self._loaded.engine.failure is not None:
             return "dead"
-        stats = self._loaded.engine.stats()
-        return "stalled" if stats.seconds_since_step > self.stall_timeout_seconds else "ready"
+        if self._loaded.engine.stats().seconds_since_step > self.stall_timeout_seconds:
+            return "stalled"
+        return "failing" if self._num_failures >= FAILURES_IN_A_ROW else "ready"
 
     @property
     def stats(self) -> EngineStats | None:
@@ -207,7 +218,7 @@ class LocalService:
         self, audio: DecodedAudio, options: TranscriptionOptions
     ) -> AsyncGenerator[str | Transcript, None]:
         """Pieces of the text as they are found, then the whole; errors as `transcribe`."""
-        with _Use(self):
+        with self._use():
             loaded = await self._ready()
             work = Transcription.of(loaded.responder, options, self._threads)
             try:
@@ -225,7 +236,7 @@ class LocalService:
             MessageError: a turn that cannot be encoded.
             Problem: 429, 503.
         """
-        with _Use(self):
+        with self._use():
             loaded = await self._ready()
             inputs = await _in(self._threads, lambda: loaded.responder.encode(conversation))
         handles: list[RequestHandle] = []
@@ -248,13 +259,29 @@ class LocalService:
             for handle in handles:
                 handle.cancel()
             raise engine_problem(error) from error
-        return Answers(handles, loaded.assistant.processor.tokenizer)
+        return Answers(handles, loaded.assistant.processor.tokenizer, self._use)
 
     async def hear(self, waveform: Samples) -> HeardWindow:
         """Hear one window of at most 30 s and write nothing."""
-        with _Use(self):
+        with self._use():
             loaded = await self._ready()
             return await _in(self._threads, lambda: hear_window(loaded.assistant, waveform))
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """Mark the model as at work, and note how that ends."""
+        self._num_using += 1
+        try:
+            yield
+            self._num_failures = 0
+        except (EurekaAudioError, Problem):
+            raise
+        except Exception:
+            self._num_failures += 1
+            raise
+        finally:
+            self._num_using -= 1
+            self._last_use = time.monotonic()
 
     async def _ready(self) -> Loaded:
         async with self._loading:
@@ -288,20 +315,6 @@ class LocalService:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._loaded is not None:
             await asyncio.to_thread(self._loaded.engine.close, False, 5.0)
-
-
-class _Use:
-    """Marks a service as at work."""
-
-    def __init__(self, service: LocalService) -> None:
-        self._service = service
-
-    def __enter__(self) -> None:
-        self._service._num_using += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self._service._num_using -= 1
-        self._service._last_use = time.monotonic()
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

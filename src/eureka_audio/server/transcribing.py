@@ -5,7 +5,7 @@ Whoever loses interest cancels all chunks, those under way too.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -89,7 +89,7 @@ class Transcription:
         judge = Judge(model, processor, transcriber.options, favour)
         return cls(responder, transcriber, judge, threads)
 
-    async def pieces(self, audio: DecodedAudio) -> AsyncIterator[str | Transcript]:
+    async def pieces(self, audio: DecodedAudio) -> AsyncGenerator[str | Transcript, None]:
         """The text chunk by chunk, which together is that of the transcript that comes last."""
         plan = await self._apart(self.transcriber.plan, audio)
         waiting = deque(plan.chunks)

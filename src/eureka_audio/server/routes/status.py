@@ -16,7 +16,7 @@ async def health(request: Request) -> Response:
     """200 while requests can be answered, else 503 and why."""
     context = context_of(request)
     state = context.service.state
-    is_well = state not in ("stalled", "dead") and not context.door.is_draining
+    is_well = state not in ("failing", "stalled", "dead") and not context.door.is_draining
     body = {
         "status": "draining" if context.door.is_draining else "ok" if is_well else "unavailable",
         "model": state,
