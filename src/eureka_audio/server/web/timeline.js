@@ -181,7 +181,7 @@ class AudioTimeline extends HTMLElement {
         <div class="transport">
           <button class="play" ?disabled=${!duration} aria-label=${isPlaying ? "Pause" : "Play"}
             @click=${this.#toggle}>${isPlaying ? pauseIcon : playIcon}</button>
-          <span class="clock"><span class="now">${clock(this.seconds)}</span> / ${clock(duration ?? 0)}</span>
+          <span class="clock"><span class="now"></span> / ${clock(duration ?? 0)}</span>
           <input type="range" aria-label="Position" min="0" max=${duration ?? 0} step="0.1"
             @input=${(event) => this.seek(Number(event.target.value))}>
           <span class="zoom">
