@@ -64,6 +64,10 @@ class CheckpointError(EurekaAudioError):
     """A checkpoint is missing, incomplete, damaged or of the wrong shape."""
 
 
+class PartError(CheckpointError):
+    """A pretrained part of the catalogue cannot be had, or is not what the catalogue says."""
+
+
 class TrainingError(EurekaAudioError):
     """Training cannot go on (for example a loss that is not finite)."""
 
@@ -72,6 +76,14 @@ class EvaluationError(EurekaAudioError):
     """An evaluation cannot be made as asked.
 
     An unknown benchmark or rule, or a row that lacks what its rule needs.
+    """
+
+
+class RunError(EurekaAudioError):
+    """A run over many questions cannot be begun or go on.
+
+    Its folder holds another run or is held by another process, its books are damaged, or a model
+    does not answer at all. What was answered stays.
     """
 
 
@@ -85,6 +97,10 @@ class EndpointError(EurekaAudioError):
     def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class ModelDownError(EndpointError):
+    """A model gives no answers at all, or refuses our key: going on would only fail more."""
 
 
 class MissingDependencyError(EurekaAudioError):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from eureka_audio.errors import ConfigError, RequestCancelledError
+from eureka_audio.inference.beam_search import Beam
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.sampling import GREEDY, SamplingConfig
 from eureka_audio.processor import EncodedConversation
@@ -107,25 +108,6 @@ class TokenEvent:
     finish_reason: FinishReason | None = None
 
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """One of the answers that a search found.
-
-    Attributes:
-        text: of it.
-        token_ids: without the one that ended it.
-        log_prob: mean over its tokens, its end among them.
-        hint: what the hint gave it, per token.
-        finish_reason: why it ended.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    log_prob: float
-    hint: float
-    finish_reason: FinishReason
-
-
 @dataclass
 class Timing:
     """When things happened to a request, in seconds of `time.perf_counter`; `None`: not yet."""
@@ -150,6 +132,7 @@ class RequestHandle:
     Attributes:
         request: what was asked.
         timing: when things happened.
+        answer: all of it, once it has ended; of a search, the best.
         ctc_logits: `(L, letters)` of all that was heard, in a row, where the model has a CTC head;
             there once the answer has ended.
     """
@@ -157,15 +140,15 @@ class RequestHandle:
     def __init__(self, request: GenerationRequest, on_cancel: Callable[[], None]) -> None:
         self.request = request
         self.timing = Timing()
+        self.answer: GrowingAnswer | None = None
         self.ctc_logits: Tensor | None = None
         self._on_cancel = on_cancel
         self._changed = threading.Condition()
         self._watchers: set[Callable[[], None]] = set()
         self._events: list[TokenEvent] = []
-        self._hypotheses: tuple[Hypothesis, ...] = ()
+        self._hypotheses: tuple[Beam, ...] = ()
         self._error: BaseException | None = None
         self._has_ended = False
-        self._is_cancelled = False
 
     @property
     def has_ended(self) -> bool:
@@ -173,18 +156,24 @@ class RequestHandle:
         return self._has_ended
 
     @property
-    def is_cancelled(self) -> bool:
-        """Whether the asker has lost interest."""
-        return self._is_cancelled
+    def has_failed(self) -> bool:
+        """Whether it ended without an answer."""
+        return self._error is not None
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: a finish reason, "cancelled" or "error"; "" while it has not."""
+        if not self._has_ended:
+            return ""
+        if self._error is not None:
+            return "cancelled" if isinstance(self._error, RequestCancelledError) else "error"
+        return self._events[-1].finish_reason or ""
 
     def cancel(self) -> None:
         """Ask for no more; what the request holds is free after the engine's next step."""
-        with self._changed:
-            if self._has_ended:
-                return
-            self._is_cancelled = True
-        self.fail(RequestCancelledError("the request was cancelled; submit it again to go on"))
-        self._on_cancel()
+        if not self._has_ended:
+            self.fail(RequestCancelledError("the request was cancelled; submit it again to go on"))
+            self._on_cancel()
 
     def result(self, timeout: float | None = None) -> Reply:
         """Wait for the whole answer.
@@ -199,7 +188,7 @@ class RequestHandle:
         self._raise_error()
         return self._reply()
 
-    def hypotheses(self, timeout: float | None = None) -> tuple[Hypothesis, ...]:
+    def hypotheses(self, timeout: float | None = None) -> tuple[Beam, ...]:
         """Wait for what a search found, the best first; errors as `result`."""
         self.result(timeout)
         return self._hypotheses
@@ -247,7 +236,7 @@ class RequestHandle:
             pass
         return self._reply()
 
-    def put(self, event: TokenEvent, hypotheses: tuple[Hypothesis, ...] = ()) -> None:
+    def put(self, event: TokenEvent, hypotheses: tuple[Beam, ...] = ()) -> None:
         """Hand out an event; for the engine's thread."""
         now = time.perf_counter()
         with self._changed:

@@ -3,7 +3,7 @@
 Each row draws from a generator of its own, so that a row's answer does not depend on its company.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from eureka_audio.errors import ConfigError
+
+MAX_BEAMS = 64  # each is a row of the batch; more find nothing better and fill the memory
 
 
 class GenerationSettings(TypedDict, total=False):
@@ -137,8 +139,8 @@ class GenerationOptions:
         sampling = self.sampling
         _require(self.seed is None or _is_whole(self.seed), "seed", "a whole number", self.seed)
         _require(
-            _is_whole(self.num_beams) and self.num_beams >= 1,
-            "num_beams", "a whole number, at least 1", self.num_beams,
+            _is_whole(self.num_beams) and 1 <= self.num_beams <= MAX_BEAMS,
+            "num_beams", f"a whole number of 1 to {MAX_BEAMS}", self.num_beams,
         )  # fmt: skip
         _require(
             sampling.is_greedy or self.num_beams == 1,
@@ -169,26 +171,22 @@ class GenerationOptions:
         return SamplingConfig(self.temperature, self.top_p, self.top_k, self.repetition_penalty)
 
 
-def penalise_seen(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make the tokens marked in `seen` `(B, V)` less likely in `logits` `(B, V)`.
+def penalise_seen(logits: Tensor, seen_ids: Collection[int], penalty: float) -> Tensor:
+    """Make the tokens `seen_ids` less likely in `logits` `(V,)`.
 
     A positive logit is divided by the penalty, a negative one multiplied.
     """
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+    ids = torch.tensor(sorted(set(seen_ids)), device=logits.device)
+    seen = logits[ids]
+    return logits.index_copy(0, ids, torch.where(seen > 0, seen / penalty, seen * penalty))
 
 
-def choose_tokens(
-    logits: Tensor, options: SamplingConfig, generators: list[torch.Generator | None]
-) -> list[int]:
-    """Choose one token for each row of `logits` `(B, V)` float32."""
-    if options.is_greedy:
-        greedy: list[int] = logits.argmax(dim=-1).tolist()
-        return greedy
-    probs = filter_logits(logits / options.temperature, options.top_k, options.top_p).softmax(-1)
-    return [
-        int(torch.multinomial(row, 1, generator=generator))
-        for row, generator in zip(probs.cpu(), generators, strict=True)
-    ]
+def choose_token(logits: Tensor, config: SamplingConfig, generator: torch.Generator | None) -> int:
+    """Choose one token by its `logits` `(V,)` float32."""
+    if config.is_greedy:
+        return int(logits.argmax())
+    kept = filter_logits(logits[None] / config.temperature, config.top_k, config.top_p)
+    return int(torch.multinomial(kept[0].softmax(-1).cpu(), 1, generator=generator))
 
 
 def filter_logits(logits: Tensor, top_k: int, top_p: float) -> Tensor:

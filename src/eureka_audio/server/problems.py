@@ -88,6 +88,8 @@ class Problem(Exception):  # noqa: N818 (it is a refusal, and mostly no error of
     def headers(self) -> dict[str, str]:
         """What a client needs to know beside the body."""
         headers = {}
+        if self.status in (401, 408, 413, 429, 503):  # what is left of the body is not read
+            headers["connection"] = "close"
         if self.retry_after_seconds is not None:
             headers["retry-after"] = str(self.retry_after_seconds)
         if self.status == 401:

@@ -4,8 +4,9 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -15,40 +16,21 @@ from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.audio.window import Samples
 from eureka_audio.errors import EngineBusyError, EngineError
 from eureka_audio.inference.assistant import EurekaAudio
-from eureka_audio.inference.engine import AudioEngine, EngineStats
-from eureka_audio.inference.plain_engine import Engine
+from eureka_audio.inference.engine import EngineStats
 from eureka_audio.inference.requests import GenerationRequest, RequestHandle, TokenEvent
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GREEDY, SamplingConfig
+from eureka_audio.protocols import Transcript
 from eureka_audio.records import Conversation
 from eureka_audio.server.inspection import HeardWindow, hear_window
 from eureka_audio.server.problems import Problem
-from eureka_audio.server.transcript import Segment, Transcript
+from eureka_audio.server.transcribing import Transcription, TranscriptionOptions
 
 log = logging.getLogger("eureka_audio.server")
 
 ModelState = Literal["ready", "unloaded", "loading", "stalled", "dead"]
-ENCODING_THREADS = 2
+NUM_THREADS = 4  # prepare prompts and judge answers; the engine has its own
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TranscriptionOptions:
-    """How a recording is written down.
-
-    Attributes:
-        language: an English name or ISO 639-1 code; None leaves it to the model.
-        temperature: 0 takes the most probable words.
-        prompt: what was said before, or what it is about.
-        hotwords: words that are likely to occur.
-        word_times: whether the time of each word is wanted.
-    """
-
-    language: str | None = None
-    temperature: float = 0.0
-    prompt: str | None = None
-    hotwords: tuple[str, ...] = ()
-    word_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +65,7 @@ class ModelService(Protocol):
 
     def stream_transcribe(
         self, audio: DecodedAudio, options: TranscriptionOptions
-    ) -> AsyncIterator[str | Transcript]:
+    ) -> AsyncGenerator[str | Transcript, None]:
         """Pieces of the text as they are found, then the whole."""
         ...
 
@@ -161,11 +143,9 @@ class Loaded:
 
     def __init__(self, assistant: EurekaAudio) -> None:
         self.assistant = assistant
-        self.engine = AudioEngine(assistant.model, assistant.processor)
+        self.engine = assistant.engine
         nothing = AudioAccess(allowed_folders=())
-        self.responder = Responder(
-            Engine(assistant.model, assistant.processor), nothing, LOCAL_LIMITS
-        )
+        self.responder = Responder(self.engine, nothing, LOCAL_LIMITS)
 
 
 @dataclass
@@ -185,11 +165,8 @@ class LocalService:
     _num_using: int = 0
     _last_use: float = field(default_factory=time.monotonic)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _encoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(ENCODING_THREADS, "prepare")
-    )
-    _transcriber: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, "transcribe")
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(NUM_THREADS, "prepare")
     )
 
     @property
@@ -214,29 +191,31 @@ class LocalService:
         await self._ready()
 
     async def transcribe(self, audio: DecodedAudio, options: TranscriptionOptions) -> Transcript:
-        """Write down what is said."""
-        with _Use(self):
-            loaded = await self._ready()
-            reply = await _in(
-                self._transcriber, lambda: loaded.assistant.transcribe(audio, options.language)
-            )
-        return Transcript(
-            text=reply.text,
-            duration_seconds=reply.duration_seconds,
-            segments=(Segment(reply.text, 0.0, reply.duration_seconds),) if reply.text else (),
-            language=options.language,
-            num_audio_tokens=reply.num_audio_tokens,
-            num_new_tokens=reply.num_new_tokens,
-            finish_reason=reply.finish_reason,
-        )
+        """Write down what is said.
+
+        Raises:
+            ConfigError: options that this model cannot fulfil.
+            Problem: 429, 503.
+        """
+        async with aclosing(self.stream_transcribe(audio, options)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Transcript):
+                    return piece
+        raise AssertionError("a transcript comes last")
 
     async def stream_transcribe(
         self, audio: DecodedAudio, options: TranscriptionOptions
-    ) -> AsyncIterator[str | Transcript]:
-        """Pieces of the text as they are found, then the whole."""
-        transcript = await self.transcribe(audio, options)
-        yield transcript.text
-        yield transcript
+    ) -> AsyncGenerator[str | Transcript, None]:
+        """Pieces of the text as they are found, then the whole; errors as `transcribe`."""
+        with _Use(self):
+            loaded = await self._ready()
+            work = Transcription.of(loaded.responder, options, self._threads)
+            try:
+                async with aclosing(work.pieces(audio)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except EngineError as error:
+                raise engine_problem(error) from error
 
     async def chat(self, conversation: Conversation, options: ChatOptions) -> Answers:
         """Begin to answer a conversation whose audio is decoded.
@@ -248,7 +227,7 @@ class LocalService:
         """
         with _Use(self):
             loaded = await self._ready()
-            inputs = await _in(self._encoders, lambda: loaded.responder.encode(conversation))
+            inputs = await _in(self._threads, lambda: loaded.responder.encode(conversation))
         handles: list[RequestHandle] = []
         try:
             for index in range(options.num_choices):
@@ -275,7 +254,7 @@ class LocalService:
         """Hear one window of at most 30 s and write nothing."""
         with _Use(self):
             loaded = await self._ready()
-            return await _in(self._encoders, lambda: hear_window(loaded.assistant, waveform))
+            return await _in(self._threads, lambda: hear_window(loaded.assistant, waveform))
 
     async def _ready(self) -> Loaded:
         async with self._loading:
@@ -306,8 +285,7 @@ class LocalService:
 
     async def close(self) -> None:
         """End; what is being done is not waited for."""
-        self._transcriber.shutdown(wait=False, cancel_futures=True)
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._loaded is not None:
             await asyncio.to_thread(self._loaded.engine.close, False, 5.0)
 

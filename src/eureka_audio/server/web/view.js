@@ -202,7 +202,7 @@ function answerCard({ clip, task }, actions) {
     ${run.finishReason === "length"
       ? html`<p class="hint">The answer reached its longest permitted length.</p>`
       : nothing}
-    ${run.warnings?.map((warning) => html`<p class="warning">${WARNINGS[warning] ?? warning}</p>`)}
+    ${run.warnings?.map((warning) => html`<p class="warning">${WARNINGS[warning.kind ?? warning] ?? warning.message ?? warning}</p>`)}
     ${run.isTiming ? html`<p class="hint is-working">Finding when each word was said …</p>` : nothing}
     ${run.hasNoTimes && run.text
       ? html`<p class="hint">No times of words were given for this transcript.</p>`
