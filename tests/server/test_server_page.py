@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from eureka_audio.protocols import Transcript, TranscriptWarning, TranscriptWord
 from eureka_audio.server.app import WEB_FOLDER
 from eureka_audio.server.problems import Problem
-from eureka_audio.server.transcript import Transcript, Word
 from eureka_audio.text.chat import CAPTION_PROMPT
 from server.running import Running, running, wav
 
@@ -35,8 +35,13 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 SOUND = {"name": "noise.wav", "mimeType": "audio/wav", "buffer": wav(2.0)}
-WORDS = (Word("one", 0.2, 0.6), Word("two", 0.7, 1.2), Word("<b>three</b>", 1.3, 1.9))
-TEXT = " ".join(word.text for word in WORDS)
+WORDS = (
+    TranscriptWord("one", 0.2, 0.6),
+    TranscriptWord("two", 0.7, 1.2),
+    TranscriptWord("<b>three</b>", 1.3, 1.9),
+)
+SKIPPED = TranscriptWarning("silence_skipped", "nothing can be heard", 1.9, 2.0)
+TEXT = " ".join(word.word for word in WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +81,9 @@ def open_page(browser: Any) -> Iterator[Callable[[Running], Any]]:
         page.on("console", listen)
         page.on("pageerror", lambda error: wrongs.append(f"script: {error}"))
         page.goto(server.url)
-        page.wait_for_selector(".model:has-text('tiny')" if not server.context.settings.api_key
-                               else ".key")
+        page.wait_for_selector(
+            ".model:has-text('tiny')" if not server.context.settings.api_key else ".key"
+        )
         return page
 
     yield open_at
@@ -94,19 +100,27 @@ def page(server: Running, open_page: Callable[[Running], Any]) -> Any:
 class Script:
     """In the place of a transcriber: says words at its own pace, and knows when it is left."""
 
-    def __init__(self, words: tuple[Word, ...] | None = WORDS, pause: float = 0.0) -> None:
+    def __init__(
+        self, words: tuple[TranscriptWord, ...] | None = WORDS, pause: float = 0.0
+    ) -> None:
         self.words = words
         self.pause = pause
         self.was_left = False
         self.error: Exception | None = None
 
     async def transcribe(self, audio: Any, options: Any) -> Transcript:
-        return Transcript(TEXT, audio.duration_seconds, words=self.words, num_new_tokens=7)
+        return Transcript(
+            TEXT,
+            duration_seconds=audio.duration_seconds,
+            words=self.words,
+            warnings=(SKIPPED,),
+            num_new_tokens=7,
+        )
 
     async def stream(self, audio: Any, options: Any) -> AsyncIterator[str | Transcript]:
         try:
             for number, word in enumerate(WORDS):
-                yield word.text if number == 0 else f" {word.text}"
+                yield word.word if number == 0 else f" {word.word}"
                 await asyncio.sleep(self.pause)
             if self.error is not None:
                 raise self.error
@@ -148,16 +162,16 @@ def test_the_page_keeps_to_its_policy_by_construction(server: Running) -> None:
     assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*\ssrc=)", answer.text)
     for path in re.findall(r"(?:src|href)=\"([^\"]+)\"", answer.text):
         assert httpx2.get(f"{server.url}/{path}").status_code == 200, path
-    assert httpx2.get(f"{server.url}/static/app.js").headers["content-type"].startswith(
-        "text/javascript"
+    assert (
+        httpx2.get(f"{server.url}/static/app.js")
+        .headers["content-type"]
+        .startswith("text/javascript")
     )
 
 
 def test_parts_by_others_are_what_their_authors_published() -> None:
     vendor = WEB / "vendor"
-    sums = dict(
-        reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines()
-    )
+    sums = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines())
     assert sums == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in vendor.iterdir()
@@ -181,6 +195,7 @@ def test_a_file_is_shown_and_transcribed(page: Any, script: Script) -> None:
     page.wait_for_selector(".figures")
     assert page.locator(".answer").inner_text().split() == TEXT.split()
     assert page.locator(".answer b").count() == 0  # a model's text is text, whatever it spells
+    assert page.locator(".warning").inner_text() == "0:01.9 to 0:02.0: nothing can be heard"
     assert 0 < figure(page, "First token after") < 30_000
     assert figure(page, "Tokens/s") > 0
     assert figure(page, "Tokens/s") == pytest.approx(
@@ -349,8 +364,13 @@ def test_it_can_be_used_from_the_keyboard_and_is_read_out(page: Any, script: Scr
     page.wait_for_selector(".experts")
     tab_to("Position")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.ariaValueText || document.activeElement"
-                         ".getAttribute('aria-valuetext')") == "0:00.1 of 0:02.0"
+    assert (
+        page.evaluate(
+            "document.activeElement.ariaValueText || document.activeElement"
+            ".getAttribute('aria-valuetext')"
+        )
+        == "0:00.1 of 0:02.0"
+    )
     tab_to("transcribe")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#question")

@@ -246,9 +246,9 @@ async function addWords(clip, run, options, signal) {
   run.isTiming = true;
   draw();
   try {
-    const { words, text } = await api.wordTimes(clip, options, signal);
+    const { words, text, warnings } = await api.wordTimes(clip, options, signal);
     // A second look may read differently; times of other words would light up the wrong ones.
-    if (words?.length && spaced(text) === spaced(run.text)) run.words = words;
+    if (words?.length && spaced(text) === spaced(run.text)) Object.assign(run, { words, warnings });
   } catch (error) {
     if (error.name !== "AbortError") told(error);
   } finally {

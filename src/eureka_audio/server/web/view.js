@@ -21,11 +21,7 @@ const HEALTH = {
   dead: "out of order",
   unreachable: "not reachable",
 };
-const WARNINGS = {
-  repetition_cut: "The answer went round in circles and was cut.",
-  silence_skipped: "Silence was skipped.",
-  language_forced: "The language was forced; the speech may be in another.",
-};
+const WARNINGS = { repetition_cut: "The answer went round in circles and was cut." };
 const STATUS = { waiting: "waiting", running: "listening", done: "", stopped: "stopped", failed: "failed" };
 
 /** The whole page. */
@@ -202,7 +198,7 @@ function answerCard({ clip, task }, actions) {
     ${run.finishReason === "length"
       ? html`<p class="hint">The answer reached its longest permitted length.</p>`
       : nothing}
-    ${run.warnings?.map((warning) => html`<p class="warning">${WARNINGS[warning.kind ?? warning] ?? warning.message ?? warning}</p>`)}
+    ${run.warnings?.map((warning) => html`<p class="warning">${warned(warning)}</p>`)}
     ${run.isTiming ? html`<p class="hint is-working">Finding when each word was said …</p>` : nothing}
     ${run.hasNoTimes && run.text
       ? html`<p class="hint">No times of words were given for this transcript.</p>`
@@ -212,6 +208,12 @@ function answerCard({ clip, task }, actions) {
       ? html`<button class="quiet" @click=${() => actions.copy(run.text)}>Copy text</button>`
       : nothing}
   </section>`;
+}
+
+/** A warning is a word, or a message about a stretch of the sound. */
+function warned(warning) {
+  if (typeof warning === "string") return WARNINGS[warning] ?? warning;
+  return `${clock(warning.start)} to ${clock(warning.end)}: ${warning.message}`;
 }
 
 function answer({ status, text, words }, task, actions) {
