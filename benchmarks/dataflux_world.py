@@ -8,13 +8,16 @@ import asyncio
 import hashlib
 import json
 import os
+import platform
 import random
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import eureka_audio
 from eureka_audio.dataflux.caller import NamedModel
 from eureka_audio.dataflux.config import FluxConfig
 from eureka_audio.errors import EndpointError, EurekaAudioError
@@ -235,3 +238,18 @@ def world_models(**settings: Any) -> dict[str, NamedModel]:
         name: NamedModel(name, {"kind": "scripted", "name": name}, Scripted(step, **settings))
         for name, step in steps.items()
     }
+
+
+def write_result(path: Path, figures: dict[str, Any]) -> None:
+    """Write figures with what they were measured on."""
+    told = {
+        **figures,
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip(),
+        "version": eureka_audio.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    path.write_text(json.dumps(told, indent=1) + "\n", "utf-8")

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from eureka_audio.dataflux import verdict
+from eureka_audio.dataflux import answer, verdict
 from eureka_audio.dataflux.config import VerdictConfig
 from eureka_audio.dataflux.refusals import RefusalError
 from eureka_audio.dataflux.taxonomy import read_taxonomy
@@ -54,12 +54,20 @@ def asked(place: str | None, payload: str) -> tuple[Request, str, tuple[Answer, 
     question = Question(query="What is heard?", choices=choices, answer=2)
     answers = (
         Answer(model="x", choice=1, reasoning=f"I hear a cat.{poison['reasoning']}"),
-        Answer(model=f"y{poison['answer']}", choice=1),
+        answered(f"a cat{poison['answer']}", question),
     )
     request, nonce = verdict.ask(
         CLIP, caption, LEAF, question, answers, VerdictConfig(model="m"), 0
     )
     return request, nonce, answers
+
+
+def answered(said: str, question: Question) -> Answer:
+    """What the step of answering makes of a raw reply; a refused one is asked again in a run."""
+    try:
+        return answer.read(Reply(said), question, range(4), "y")
+    except RefusalError:
+        return Answer(model="y", choice=1, reasoning=said)
 
 
 def gullible(request: Request) -> str:
