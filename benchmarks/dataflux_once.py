@@ -39,7 +39,10 @@ def run_once(args: argparse.Namespace) -> FluxBooks:
             (args.out / "ready").touch()
             books = await run.run()
             if not books.stopped:
+                (args.out / "ending").touch()
+                time.sleep(args.linger)
                 write_kept(store)
+                time.sleep(args.linger)
         return books
 
     return asyncio.run(go())
@@ -57,6 +60,7 @@ def main() -> int:
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--linger", type=float, default=0.0)
     parser.add_argument("--no-control", action="store_true")
     args = parser.parse_args()
     began, used = time.monotonic(), time.process_time()

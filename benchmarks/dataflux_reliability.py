@@ -2,10 +2,9 @@
 
     python benchmarks/dataflux_reliability.py --kills 100
 
-Runs over scripted endpoints, each in a process of its own. A kill falls while clips are loaded, while
-questions are worked on (most), or at the end, when rows are decided on and written. What a process
-was answered twice for stands twice on the bill; calls under way at a kill are counted from the bill
-and the books.
+Runs over scripted endpoints, each in a process of its own. A kill falls while clips are loaded,
+while questions are worked on (most), or at the end, around the writing of the set. What was asked
+twice stands twice on the bill; calls under way at a kill are those on the bill and not in the books.
 """
 
 import argparse
@@ -28,6 +27,7 @@ from eureka_audio.errors import RunError
 
 HERE = Path(__file__).resolve().parent
 SECONDS, CONCURRENCY = 0.05, 4  # of each of five endpoints
+LINGER_SECONDS = 0.1  # before and after the set is written, so that a kill can fall there
 PLACES = {"start": 0.2, "work": 0.6, "end": 0.2}
 
 
@@ -35,7 +35,14 @@ def command(folder: Path, args: argparse.Namespace, *more: str) -> list[str]:
     """A run of this benchmark in a folder."""
     base = [sys.executable, str(HERE / "dataflux_once.py"), "--num", str(args.num)]
     base += ["--clips", str(args.clips), "--seconds", str(SECONDS)]
-    base += ["--concurrency", str(CONCURRENCY), "--bill", str(folder.with_suffix(".bill"))]
+    base += [
+        "--linger",
+        str(LINGER_SECONDS),
+        "--concurrency",
+        str(CONCURRENCY),
+        "--bill",
+        str(folder.with_suffix(".bill")),
+    ]
     return [*base, "--out", str(folder), *more]
 
 
@@ -58,7 +65,8 @@ def num_kept_calls(folder: Path) -> int:
 def kill_once(folder: Path, args: argparse.Namespace, dice: random.Random) -> dict[str, Any]:
     """Start a run, kill it at a random moment, count the calls that it took with it."""
     bill, place = folder.with_suffix(".bill"), dice.choices(list(PLACES), list(PLACES.values()))[0]
-    (folder / "ready").unlink(missing_ok=True)
+    for name in ("ready", "ending"):
+        (folder / name).unlink(missing_ok=True)
     billed_before, kept_before = len(lines(bill)), num_kept_calls(folder)
     process = subprocess.Popen(command(folder, args), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
@@ -70,8 +78,9 @@ def kill_once(folder: Path, args: argparse.Namespace, dice: random.Random) -> di
         if place == "work" and ready and len(lines(bill)) >= wanted:
             break
         time.sleep(0.01)
-    if place == "end" and process.poll() is None:
-        process.wait()
+        if place == "end" and (folder / "ending").exists():
+            time.sleep(dice.random() * 2 * LINGER_SECONDS)
+            break
     ended = process.poll() is not None
     process.send_signal(signal.SIGKILL)
     process.wait()
