@@ -95,5 +95,9 @@ class EndpointError(EurekaAudioError):
         self.retryable = retryable
 
 
+class ModelDownError(EndpointError):
+    """A model gives no answers at all, or refuses our key: going on would only fail more."""
+
+
 class MissingDependencyError(EurekaAudioError):
     """An optional package or system program is needed; the message says how to install it."""

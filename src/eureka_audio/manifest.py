@@ -52,15 +52,16 @@ def _describe(path: Path, number: int, record_type: type[Record], error: Validat
     )
 
 
-def write_manifest(path: str | Path, records: Iterable[Record]) -> int:
+def write_manifest(path: str | Path, records: Iterable[Record], *, defaults: bool = False) -> int:
     """Write records as JSON lines, all or nothing, and return how many there were.
 
-    Fields that hold their default are left out, which keeps lines short and reads back the same.
+    Fields that hold their default are left out, which keeps lines short and reads back the same;
+    ``defaults`` writes them for readers that do not know them.
     """
     count = 0
     with atomic_write(path) as stream:
         for record in records:
-            print(record.model_dump_json(exclude_defaults=True), file=stream)
+            print(record.model_dump_json(exclude_defaults=not defaults), file=stream)
             count += 1
     return count
 

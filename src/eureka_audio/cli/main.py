@@ -19,7 +19,7 @@ from eureka_audio.cli.outcome import (
 from eureka_audio.errors import ConfigError, EurekaAudioError
 
 # What a user is most likely to want comes first.
-COMMANDS = ("transcribe", "ask", "caption", "train", "evaluate", "synthesize", "bench")
+COMMANDS = ("transcribe", "ask", "caption", "train", "evaluate", "synthesize", "dataflux", "bench")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,16 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from eureka_audio.config import Config
 
 MAX_ANSWERERS = 8  # MODEL_A to MODEL_H
+# Settings of a model that change how it is reached and nothing of what it says.
+OPERATION = (
+    "api_key_env",
+    "concurrency",
+    "requests_per_minute",
+    "timeout_seconds",
+    "max_attempts",
+    "give_up_seconds",
+    "price",
+)
 
 
 class PriceConfig(Config):
@@ -49,7 +59,7 @@ class ModelConfig(Config):
     choose: bool = False
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     price: PriceConfig | None = None
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -195,6 +205,14 @@ class FluxConfig(Config):
         if not self.audio and self.scenes is None:
             raise ValueError("expected audio or scenes, got neither")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """All that shapes what is made, by section; how fast it is made does not."""
+        tree = self.model_dump(mode="json", exclude={"in_flight"})
+        for model in tree["models"].values():
+            for name in OPERATION:
+                model.pop(name)
+        return tree
 
     def located(self, folder: Path) -> "FluxConfig":
         """The same with every path made absolute, from where the configuration lies."""

@@ -1,11 +1,16 @@
 """What DataFlux leaves of each question it tried: where it came from, what became of it and why."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
 
 from eureka_audio.records import Answer, Question, Record, Verdict
 
 Fate = Literal["kept", "discarded", "hard", "failed"]
 FATES: tuple[Fate, ...] = ("kept", "discarded", "hard", "failed")
+
+AUDIO = "audio"  # the step in which a candidate fails whose recording is not there
 
 # Why an item was not kept. A failed one has the name of the step it failed in.
 REASONS = {
@@ -101,6 +106,7 @@ class CallRecord(Record):
         finish_reason: why the reply ended.
         prompt_tokens, new_tokens, reasoning_tokens, cost: null where unknown.
         seconds: from asking to the answer, waiting for a turn included.
+        scores: the probability of each choice, where the model gave it.
         refusal: why the reply could not be used; empty when it could.
     """
 
@@ -108,12 +114,12 @@ class CallRecord(Record):
     step: str
     model: str
     prompt: str
-    settings: dict[str, object] = {}
+    settings: Mapping[str, Any] = Field(default_factory=dict)
     attempt: int = 0
     reply: str
     reasoning: str = ""
     finish_reason: str = "stop"
-    scores: dict[str, float] | None = None
+    scores: Mapping[str, float] | None = None
     prompt_tokens: int | None = None
     new_tokens: int | None = None
     reasoning_tokens: int | None = None

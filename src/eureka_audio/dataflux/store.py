@@ -13,7 +13,7 @@ import fcntl
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -29,13 +29,22 @@ CREATE TABLE IF NOT EXISTS clips (position INTEGER PRIMARY KEY, id TEXT UNIQUE, 
 CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, step TEXT, model TEXT, record TEXT);
 CREATE TABLE IF NOT EXISTS items (
   leaf TEXT, rank INTEGER, number INTEGER, clip TEXT, sha256 TEXT, passed INTEGER, fate TEXT,
-  reason TEXT, record TEXT, PRIMARY KEY (leaf, rank, number)) WITHOUT ROWID;
+  reason TEXT, detail TEXT, record TEXT, PRIMARY KEY (leaf, rank, number)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_audio ON items (sha256);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 """
+_COLUMNS = "record, fate, reason, detail"
+_UNDECIDED = "UPDATE items SET fate = 'discarded', reason = 'surplus', detail = '' WHERE passed"
+_PASSED = "SELECT rank, number FROM items WHERE leaf = ? AND rank < ? AND passed"
+_ONE = f"SELECT {_COLUMNS} FROM items WHERE leaf = ? AND rank = ? AND number = ?"
+_KEPT_ABOUT = f"SELECT {_COLUMNS} FROM items WHERE sha256 = ? AND fate = 'kept'"
+_DECIDE = (
+    "UPDATE items SET fate = ?, reason = ?, detail = ? WHERE leaf = ? AND rank = ? AND number = ?"
+)
 _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)"
-_PUT_ITEM = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ITEM = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 Statement = tuple[str, tuple[Any, ...]]
+Choose = Callable[[Item, Iterable[Item], int], tuple[Fate, str, str]]
 
 
 class Store:
@@ -119,13 +128,33 @@ class Store:
         put = "INSERT INTO clips VALUES (?, ?, ?)"
         self.write_now([("DELETE FROM clips", ()), *((put, row) for row in rows)])
 
-    def decide(self, decisions: Iterable[tuple[Item, Fate, str, str]]) -> None:
-        """Write down the fate, reason and detail of items that passed all steps."""
-        changed = (
-            item.model_copy(update={"fate": fate, "reason": reason, "detail": detail})
-            for item, fate, reason, detail in decisions
-        )
-        self.write_now((_PUT_ITEM, _item_row(item, True)) for item in changed)
+    def decide(self, leaves: Sequence[str], choose: Choose, before_rank: Mapping[str, int]) -> None:
+        """Decide anew on all items that passed every step.
+
+        Args:
+            leaves: in the order in which they choose.
+            choose: the decision on an item, from those kept about the same audio and the number
+                kept of its leaf.
+            before_rank: for each leaf, the rank up to which its candidates are complete; what lies
+                beyond counts as surplus.
+        """
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            self._writer.execute(_UNDECIDED)
+            for leaf in leaves:
+                num_kept = 0
+                rows = self._writer.execute(_PASSED, (leaf, before_rank[leaf])).fetchall()
+                for rank, number in rows:
+                    item = _item(self._writer.execute(_ONE, (leaf, rank, number)).fetchone())
+                    kept = map(_item, self._writer.execute(_KEPT_ABOUT, (item.audio_sha256,)))
+                    decision = choose(item, kept, num_kept)
+                    num_kept += decision[0] == "kept"
+                    self._writer.execute(_DECIDE, (*decision, leaf, rank, number))
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise _unwritable(self.folder, error) from error
 
     def forget_failed(self) -> int:
         """Drop the items of candidates that failed, so that they are tried again; how many."""
@@ -157,19 +186,15 @@ class Store:
     def items(self, fate: Fate | None = None, leaf: str | None = None) -> Iterator[Item]:
         """Items by leaf, rank and number; of one fate or leaf where named."""
         words = (
-            "SELECT record FROM items WHERE (?1 IS NULL OR fate = ?1) AND (?2 IS NULL OR leaf = ?2)"
-            " ORDER BY leaf, rank, number"
+            f"SELECT {_COLUMNS} FROM items WHERE (?1 IS NULL OR fate = ?1)"
+            " AND (?2 IS NULL OR leaf = ?2) ORDER BY leaf, rank, number"
         )
-        for (record,) in self._db.execute(words, (fate, leaf)):
-            yield Item.model_validate_json(record)
+        yield from map(_item, self._db.execute(words, (fate, leaf)))
 
-    def passed(self, leaf: str, before_rank: int) -> Iterator[Item]:
-        """Items of a leaf that passed all steps, in order, of candidates before a rank."""
-        words = (
-            "SELECT record FROM items WHERE leaf = ? AND rank < ? AND passed ORDER BY rank, number"
-        )
-        for (record,) in self._db.execute(words, (leaf, before_rank)):
-            yield Item.model_validate_json(record)
+    def num_kept(self, leaf: str) -> int:
+        """Items of a leaf that are kept as of the last decision."""
+        words = "SELECT COUNT(*) FROM items WHERE leaf = ? AND fate = 'kept'"
+        return int(self._db.execute(words, (leaf,)).fetchone()[0])
 
     def is_done(self, leaf: str, rank: int) -> bool:
         """Whether a candidate has been through all steps."""
@@ -249,9 +274,16 @@ def _hold(lock: IO[str], folder: Path) -> None:
 
 
 def _item_row(item: Item, passed: bool) -> tuple[Any, ...]:
-    record = item.model_dump_json(exclude_defaults=True)
     place = (item.leaf, item.rank, item.number, item.clip_id, item.audio_sha256)
-    return (*place, int(passed), item.fate, item.reason, record)
+    fate = (int(passed), item.fate, item.reason, item.detail)
+    return (*place, *fate, item.model_dump_json(exclude_defaults=True))
+
+
+def _item(row: tuple[str, str, str, str]) -> Item:
+    """An item; its fate stands in columns of its own, which decisions change."""
+    record, fate, reason, detail = row
+    decided = {"fate": fate, "reason": reason, "detail": detail}
+    return Item.model_validate_json(record).model_copy(update=decided)
 
 
 def _unwritable(folder: Path, error: sqlite3.Error) -> RunError:
