@@ -31,7 +31,8 @@ def complaints(driver: WebDriver) -> list[str]:
 
 
 def body(driver: WebDriver) -> str:
-    return driver.find_element(By.TAG_NAME, "body").text
+    text: str = driver.execute_script("return document.body.innerText")
+    return text
 
 
 def wait_for(driver: WebDriver, text: str) -> None:
@@ -61,7 +62,7 @@ def test_the_report(browser: WebDriver, tmp_path: Path) -> None:
     browser.get(out.as_uri())
     text = body(browser)
     for shown in (
-        "1 of 6 items are kept",
+        "1 of 6 items are kept, 3 discarded",
         "sound › events › kind › animals",
         "33.3 %",
         "the right choice was found without hearing anything",
@@ -88,7 +89,6 @@ def test_a_review_by_keyboard_alone(browser: WebDriver, tmp_path: Path) -> None:
     with served(folder, items) as server:
         browser.get(server.url)
         wait_for(browser, "Item 1 of 4")
-        assert "Accept it if" in body(browser) or "Accept an item" in body(browser)
         assert HOSTILE not in body(browser)  # blind: captions and verdicts stay hidden
         assert browser.switch_to.active_element.text == "Item 1 of 4"
         assert plays(browser)

@@ -36,8 +36,8 @@ EXPLAINED = {
     " first answer it was shown, the second, and so on. The order is drawn for each question, so a"
     " judge without a preference for a place gives each the even number.",
     "cost": "Calls by step and model. “Refused” replies were not as asked and were asked again."
-    " Seconds are summed over calls, waiting included, and calls run side by side, so the run"
-    " itself is shorter. “Unknown” means that no call told it; “at least” means that some did not."
+    " Seconds are summed over calls, waiting included; calls run side by side, so the run itself"
+    " may be shorter. “Unknown” means that no call told it; “at least” means that some did not."
     " Nothing is guessed.",
     "samples": "A few items of every leaf and outcome, with the audio they are about.",
 }

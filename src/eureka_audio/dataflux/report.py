@@ -9,6 +9,7 @@ from eureka_audio.asking.claim import read_claim
 from eureka_audio.dataflux.explained import EXPLAINED, TITLES
 from eureka_audio.dataflux.items import Item
 from eureka_audio.dataflux.report_figures import figures_of
+from eureka_audio.dataflux.run import SECONDS
 from eureka_audio.dataflux.store import read_store
 from eureka_audio.dataflux.taxonomy import read_taxonomy
 from eureka_audio.dataflux.views import Samples, View, asked, found
@@ -20,7 +21,6 @@ from eureka_audio.pages.page import page
 
 REPORT = "report.html"
 MAX_SAMPLES = 200
-SECONDS = "seconds"  # the fact of the books that says how long the run took
 
 
 def read_figures(folder: Path, wanted: Mapping[str, int]) -> tuple[Figures, list[Item]]:
@@ -106,12 +106,15 @@ def lead(figures: Figures) -> str:
     """The run in one or two sentences."""
     totals = figures["totals"]
     text = (
-        f"{totals['kept']:,} of {totals['items']:,} items are kept; {totals['discarded']:,} were"
-        f" discarded, {totals['hard']:,} are hard and {totals['failed']:,} failed."
+        f"{totals['kept']:,} of {totals['items']:,} items are kept, {totals['discarded']:,}"
+        f" discarded, {totals['hard']:,} hard, {totals['failed']:,} failed."
     )
     if totals["short"]:
         lacking = sum(1 for row in figures["leaves"] if row["short"])
-        text += f" {lacking:,} of {len(figures['leaves']):,} leaves lack {totals['short']:,} items."
+        text += (
+            f" {lacking:,} of {len(figures['leaves']):,} leaves have fewer than they should, by"
+            f" {totals['short']:,} items in all."
+        )
     return text
 
 

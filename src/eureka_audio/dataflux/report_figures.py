@@ -7,8 +7,9 @@ What is unknown is None, never guessed; a share of nothing is None too.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from eureka_audio.dataflux.items import FATES, REASONS, CallRecord, Item
+from eureka_audio.dataflux.items import FATES, CallRecord, Item
 from eureka_audio.dataflux.proportions import share
+from eureka_audio.dataflux.views import meaning
 from eureka_audio.dataflux.witnesses import Agreement, Figures, Hearing, Order, Positions
 
 
@@ -74,7 +75,7 @@ class Reasons:
             {
                 "fate": fate,
                 "reason": reason,
-                "meaning": REASONS.get(reason, f"the step “{reason}” failed"),
+                "meaning": meaning(reason),
                 "count": count,
                 "share": share(count, total),
             }

@@ -5,11 +5,23 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
 
-from eureka_audio.dataflux.items import FATES, REASONS, Item
+from eureka_audio.dataflux.items import AUDIO, FATES, REASONS, Item
 from eureka_audio.dataflux.verdict import winners
 
 PER_LEAF_AND_FATE = 3
 View = dict[str, Any]
+
+
+def meaning(reason: str) -> str:
+    """A reason in words; a failed item's is the step it failed in.
+
+    Example:
+        >>> meaning("verdict")
+        'the step “verdict” failed'
+    """
+    if reason == AUDIO:
+        return "the recording is not there"
+    return REASONS.get(reason, f"the step “{reason}” failed")
 
 
 def asked(item: Item) -> View:
@@ -43,7 +55,7 @@ def found(item: Item) -> View:
         "controls": _controls(item),
         "verdict": item.verdict and item.verdict.model_dump(),
         "fate": item.fate,
-        "reason": item.reason and REASONS.get(item.reason, f"the step “{item.reason}” failed"),
+        "reason": item.reason and meaning(item.reason),
         "detail": item.detail,
     }
 

@@ -85,7 +85,7 @@ function hearing() {
         box.append(scoreRow(KINDS[row.kind], row.share, row.interval,
           percent(row.share) + intervalText(row.interval), { chance: row.chance }));
       }
-      box.append(make("p", { class: "soft small" }, "Over " + count(mine[0].questions) + " questions; " +
+      box.append(make("p", { class: "soft small" }, "Over " + count(mine[0].questions) + (mine[0].questions === 1 ? " question; " : " questions; ") +
         mine.map((row) => row.right + " of " + row.tries + " tries right with " + KINDS[row.kind]).join(", ") +
         ". The upright mark is chance, " + percent(mine[0].chance) + "."));
     }

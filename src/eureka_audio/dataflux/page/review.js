@@ -1,12 +1,12 @@
 const KEYS = [
   ["A", "a", "accept", "Accept"],
   ["R", "r", "reject", "Reject"],
-  ["U", "u", "undo", "Undo the last decision"],
+  ["U", "u", "undo", "Undo"],
   ["Space", " ", "play", "Play or pause"],
-  ["Enter", "Enter", "next", "Next undecided item"],
-  ["←", "ArrowLeft", "back", "Item before"],
-  ["→", "ArrowRight", "forth", "Item after"],
-  ["S", "s", "summary", "The judge, measured so far"],
+  ["Enter", "Enter", "next", "Next undecided"],
+  ["←", "ArrowLeft", "back", "Before"],
+  ["→", "ArrowRight", "forth", "After"],
+  ["S", "s", "summary", "The judge so far"],
 ];
 const SAID = { accept: "accepted", reject: "rejected" };
 let view = null;
@@ -22,6 +22,10 @@ const shortcuts = make("input", { type: "checkbox", id: "shortcuts", checked: ""
 const playing = make("input", { type: "checkbox", id: "playing" });
 const buttons = new Map(KEYS.map(([shown, key, action, name]) => [action, make("button",
   { type: "button", class: action, "aria-keyshortcuts": key === " " ? "Space" : key }, name, " ", make("kbd", { "aria-hidden": "true" }, shown))]));
+
+const choose = (...names) => make("div", { class: "controls" }, ...names.map((name) => buttons.get(name)));
+const moves = make("nav", { "aria-label": "Decide and move" }, choose("accept", "reject", "undo", "play"),
+  choose("back", "next", "forth", "summary"));
 
 async function ask(path, body) {
   const request = body === undefined ? {} :
@@ -67,7 +71,7 @@ function draw() {
   audio.preload = "auto";
   audio.addEventListener("error", () => { alarm.textContent = "The clip cannot be played: it is gone, or of a form this browser does not know."; });
   item.replaceChildren(make("h2", { tabindex: "-1" }, "Item " + (view.place + 1) + " of " + view.total), audio, list,
-    make("p", { class: "decision" }), make("section", { class: "found" }));
+    make("p", { class: "decision" }), moves, make("section", { class: "found" }));
   if (playing.checked) audio.play().catch(() => {});
 }
 
@@ -163,12 +167,9 @@ if (!data.total) {
   page.append(make("p", {}, "There is nothing to review yet: no item of this run has reached the judge."));
 } else {
   for (const [action, button] of buttons) button.addEventListener("click", () => actions[action]());
-  const choose = (...names) => make("div", { class: "controls" }, ...names.map((name) => buttons.get(name)));
   page.append(
     make("p", {}, "Listen, read, decide. Accept an item if the clip makes the marked choice right and no other; else reject it. Each decision is saved at once."),
-    progress, progressText, alarm, item, status,
-    make("nav", { "aria-label": "Decide and move" }, choose("accept", "reject", "undo", "play"), choose("back", "next", "forth", "summary")),
-    measured,
+    progress, progressText, alarm, status, item, measured,
     make("section", { "aria-label": "Settings" },
       make("p", {}, make("label", {}, shortcuts, " Keys: a letter on a button is its key"), make("br", {}),
         make("label", {}, playing, " Play each clip as it comes up"))),
