@@ -43,7 +43,7 @@ class Yield:
         return {"totals": totals, "leaves": leaves}
 
     def _leaf(self, leaf: str) -> Figures:
-        fates = {fate: self._fates[leaf, fate] for fate in FATES}
+        fates: Figures = {fate: self._fates[leaf, fate] for fate in FATES}
         wanted = self._wanted.get(leaf)
         return {
             "leaf": leaf,

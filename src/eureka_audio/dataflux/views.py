@@ -87,7 +87,7 @@ class Samples:
 
     def result(self) -> list[Item]:
         """The first of every group, then the second ones, up to the limit; kept ones lead."""
-        order = {fate: place for place, fate in enumerate(FATES)}
+        order: dict[str, int] = {fate: place for place, fate in enumerate(FATES)}
         groups = [self._groups[key] for key in sorted(self._groups, key=lambda k: (order[k[0]], k))]
         rounds: Iterable[tuple[Item | None, ...]] = zip_longest(*groups)
         taken = [item for one_of_each in rounds for item in one_of_each if item is not None]
