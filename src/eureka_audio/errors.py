@@ -64,6 +64,10 @@ class CheckpointError(EurekaAudioError):
     """A checkpoint is missing, incomplete, damaged or of the wrong shape."""
 
 
+class PartError(CheckpointError):
+    """A pretrained part of the catalogue cannot be had, or is not what the catalogue says."""
+
+
 class TrainingError(EurekaAudioError):
     """Training cannot go on (for example a loss that is not finite)."""
 
@@ -101,3 +105,19 @@ class ModelDownError(EndpointError):
 
 class MissingDependencyError(EurekaAudioError):
     """An optional package or system program is needed; the message says how to install it."""
+
+
+class EngineError(EurekaAudioError):
+    """The engine cannot answer this request."""
+
+
+class EngineBusyError(EngineError):
+    """As many requests are waiting as may wait; the same request may succeed later."""
+
+
+class EngineClosedError(EngineError):
+    """The engine takes no more requests, because it was closed or because it broke."""
+
+
+class RequestCancelledError(EngineError):
+    """The request was cancelled before its answer ended."""

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from eureka_audio.durable import atomic_write
 from eureka_audio.errors import ManifestError
-from eureka_audio.records import AudioClip, Record
+from eureka_audio.records import AudioClip, Record, Split
 
 R = TypeVar("R", bound=Record)
+MANIFEST_NAME = "manifest.jsonl"
 
 
 def read_manifest(path: str | Path, record_type: type[R]) -> Iterator[R]:
@@ -39,6 +40,25 @@ def read_manifest(path: str | Path, record_type: type[R]) -> Iterator[R]:
                 yield record_type.model_validate_json(line)
             except ValidationError as error:
                 raise ManifestError(_describe(path, number, record_type, error)) from error
+
+
+def read_clips(path: str | Path, split: Split | None = None) -> list[AudioClip]:
+    """The clips of a manifest, with absolute paths: the one way to read clips.
+
+    Args:
+        path: a manifest, or a folder with ``manifest.jsonl``.
+        split: only these.
+
+    Raises:
+        ManifestError: the file is missing, or a line is not a valid clip.
+    """
+    path = Path(path)
+    manifest = (path / MANIFEST_NAME if path.is_dir() else path).resolve()
+    return [
+        clip.model_copy(update={"path": str(audio_path(clip, manifest))})
+        for clip in read_manifest(manifest, AudioClip)
+        if split in (None, clip.split)
+    ]
 
 
 def _describe(path: Path, number: int, record_type: type[Record], error: ValidationError) -> str:

@@ -24,7 +24,7 @@ from eureka_audio.errors import (
 )
 from eureka_audio.evaluation.runner import LEDGER, RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
-from eureka_audio.protocols import Reply
+from eureka_audio.protocols import AudioLanguageModel, Reply, TranscribingModel
 from eureka_audio.records import Conversation
 
 IDENTITY = RunIdentity("mmau", "scripted", "1")
@@ -258,3 +258,38 @@ def test_choosing_needs_a_model_that_can_and_something_to_choose(tmp_path: Path)
         run_trials(ScriptedModel(str), mixed(), tmp_path, chosen, SMALL)
     with pytest.raises(EvaluationError, match="questions with options"):
         run_trials(Chooser(str), trials(), tmp_path, chosen, SMALL)
+
+
+class Scribe(ScriptedModel):
+    """Writes recordings down its own way."""
+
+    def transcribe(
+        self, audio: list[Path], language: str | None = None, *, errors: str
+    ) -> list[Reply | EurekaAudioError]:
+        assert errors == "return"
+        return [
+            AudioFormatError("bad") if path.stem == "bad" else Reply(path.stem) for path in audio
+        ]
+
+
+def test_recordings_are_written_down_as_a_user_would_have_them(tmp_path: Path) -> None:
+    items = [
+        Trial("asr_en", "1", system="Write.", audio=Path("one.wav"), fields={"reference": "one"}),
+        *trials(1),
+        Trial("asr_en", "2", system="Write.", audio=Path("bad.wav"), fields={"reference": "bad"}),
+        Trial("asr_en", "3", prompt="Write!", audio=Path("x.wav"), fields={"reference": "x"}),
+    ]
+    assert isinstance(Scribe(str), TranscribingModel)
+    assert isinstance(Scribe(str), AudioLanguageModel)
+    asked = RunIdentity("asr_en", "scripted", "1")
+    own_way = RunIdentity("asr_en", "scripted", "1", transcribe=True)
+    books = run_trials(Scribe(str), items, tmp_path / "own", own_way)
+    assert books.as_dict()["reasons"] == {"AudioFormatError": 1}
+    lines = (tmp_path / "own" / "asr_en" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["prediction"] for line in lines] == ["one", None, "Write!"]
+    run_trials(Scribe(lambda words: "asked"), items, tmp_path / "asked", asked)
+    lines = (tmp_path / "asked" / "asr_en" / "predictions.jsonl").read_text().splitlines()
+    assert {json.loads(line)["prediction"] for line in lines} == {"asked"}
+    assert items[0].key(asked.settings()) != items[0].key(own_way.settings())
+    # A model that offers nothing of its own is asked.
+    run_trials(ScriptedModel(lambda words: "asked"), items, tmp_path / "plain", own_way)

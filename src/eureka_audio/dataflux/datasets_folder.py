@@ -33,7 +33,7 @@ size_categories:
 # Audio questions made by DataFlux
 
 {number:,} multiple-choice questions about recordings. Each has its full provenance in `meta`, as
-JSON: the caption, every model's answer, the attempts without the audio, the verdict, all raw replies.
+JSON: the caption, every model's answer, the attempts without the audio, the verdict, all replies.
 """
 
 

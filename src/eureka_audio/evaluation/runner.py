@@ -21,7 +21,7 @@ from eureka_audio.asking.rounds import Asker, Rounds, RunOptions
 from eureka_audio.durable import atomic_write
 from eureka_audio.errors import EurekaAudioError, EvaluationError
 from eureka_audio.evaluation.trials import Trial, checked_trials
-from eureka_audio.protocols import AudioLanguageModel, ChoosingModel, Reply
+from eureka_audio.protocols import AudioLanguageModel, ChoosingModel, Reply, TranscribingModel
 
 LEDGER, PREDICTIONS = "replies.jsonl", "predictions.jsonl"
 _KEPT = ("prediction", "finish_reason", "num_new_tokens", CHOICE_SCORES)
@@ -37,6 +37,8 @@ class RunIdentity:
         fingerprint: of its weights, or where it is served.
         max_new_tokens: the longest reply; None leaves it to the model.
         choose: questions with options are answered by the most probable option, not freely.
+        transcribe: recordings to write down are given to the model's own `transcribe`, as a user
+            would, rather than asked about.
     """
 
     benchmark: str
@@ -44,11 +46,13 @@ class RunIdentity:
     fingerprint: str
     max_new_tokens: int | None = None
     choose: bool = False
+    transcribe: bool = False
 
     def settings(self) -> dict[str, Any]:
         """What of it shapes a reply, for the key."""
         settings = {"fingerprint": self.fingerprint, "max_new_tokens": self.max_new_tokens}
-        return {**settings, "choose": True} if self.choose else settings
+        ways = {"choose": self.choose, "transcribe": self.transcribe}
+        return settings | {way: True for way, is_taken in ways.items() if is_taken}
 
     def as_dict(self) -> dict[str, Any]:
         """What tells this run from another; what is off is left out."""
@@ -64,7 +68,8 @@ def run_trials(
 ) -> RunBooks:
     """Ask what has not been asked yet, then write the predictions.
 
-    With ``identity.choose``, a question with options goes to the model's method ``choose``.
+    With ``identity.choose``, a question with options goes to the model's method ``choose``; with
+    ``identity.transcribe``, a recording to write down goes to its method ``transcribe``.
 
     Args:
         model: whom to ask.
@@ -117,28 +122,43 @@ def _ask(
 ) -> Sequence[Reply | EurekaAudioError]:
     """The answers to a batch, in order, whichever way each item is asked."""
     answers: list[Reply | EurekaAudioError | None] = [None] * len(trials)
-    chosen = [index for index, trial in enumerate(trials) if identity.choose and trial.options]
-    free = [index for index in range(len(trials)) if index not in set(chosen)]
-    for indices, is_choice in ((free, False), (chosen, True)):
+    for method in ("answer", "transcribe", "choose"):
+        indices = [i for i, trial in enumerate(trials) if _way(model, trial, identity) == method]
         if not indices:
             continue
         part = [trials[index] for index in indices]
-        conversations = [trial.conversation() for trial in part]
         try:
-            if is_choice and isinstance(model, ChoosingModel):
-                found = model.choose(conversations, [trial.options for trial in part])
-            else:
-                found = model.answer(conversations, max_new_tokens=identity.max_new_tokens)
+            found = _ask_by(method, model, part, identity)
         except EurekaAudioError as error:  # of the whole batch
             found = [error] * len(part)
         if len(found) != len(part):
             raise EvaluationError(
-                f"expected {len(part)} replies, one for each conversation, got {len(found)} from"
-                f" {type(model).__name__}; correct its method {'choose' if is_choice else 'answer'}"
+                f"expected {len(part)} replies, one for each item, got {len(found)} from"
+                f" {type(model).__name__}; correct its method {method}"
             )
         for index, answer in zip(indices, found, strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
+
+
+def _way(model: AudioLanguageModel, trial: Trial, identity: RunIdentity) -> str:
+    """The method of a model that an item is given to."""
+    if identity.choose and trial.options:
+        return "choose"
+    if identity.transcribe and isinstance(model, TranscribingModel) and trial.is_transcription:
+        return "transcribe"
+    return "answer"
+
+
+def _ask_by(
+    method: str, model: AudioLanguageModel, trials: Sequence[Trial], identity: RunIdentity
+) -> Sequence[Reply | EurekaAudioError]:
+    if method == "transcribe" and isinstance(model, TranscribingModel):
+        return model.transcribe([trial.audio for trial in trials], errors="return")
+    conversations = [trial.conversation() for trial in trials]
+    if method == "choose" and isinstance(model, ChoosingModel):
+        return model.choose(conversations, [trial.options for trial in trials])
+    return model.answer(conversations, max_new_tokens=identity.max_new_tokens)
 
 
 def _write_predictions(

@@ -11,6 +11,7 @@ from typing import Any
 
 from eureka_audio.asking.keys import content_key, file_fingerprint
 from eureka_audio.errors import EvaluationError
+from eureka_audio.evaluation.benchmarks import benchmark_named
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart
 
 KEY_VERSION = 1
@@ -44,6 +45,12 @@ class Trial:
         listed = choices if isinstance(choices, list | tuple) else ()
         options = tuple(dict.fromkeys(choice for choice in listed if isinstance(choice, str)))
         return options if len(options) > 1 else ()
+
+    @property
+    def is_transcription(self) -> bool:
+        """Whether the model is asked to write down the recording and nothing else."""
+        benchmark = benchmark_named(self.benchmark.partition("@")[0])
+        return benchmark.kind == "transcript" and self.audio is not None and not self.prompt
 
     def conversation(self) -> Conversation:
         """What the model is asked: an optional system turn, then audio and text."""

@@ -8,11 +8,13 @@ those of the released model.
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
 
-from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import Qwen2Tokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -32,6 +34,22 @@ SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END, *AUDIO_TOKENS, THINK_START,
 def add_audio_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
     """Make the audio tokens known to a plain Qwen tokenizer; returns how many were new."""
     return int(tokenizer.add_special_tokens({"additional_special_tokens": list(AUDIO_TOKENS)}))
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Make a language model's own tokenizer able to write our conversations; returns how many
+    tokens are new.
+
+    Audio tokens are added, the tokens that open and close a turn where they are missing, and a
+    padding token is named.
+    """
+    had = len(tokenizer)
+    known = tokenizer.get_added_vocab()
+    missing = [token for token in (TURN_START, TURN_END, *AUDIO_TOKENS) if token not in known]
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in missing])
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or TURN_END
+    return len(tokenizer) - had
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
@@ -86,6 +104,20 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
     if token not in tokenizer.get_added_vocab():
         raise ValueError(f"this tokenizer has no {token}; call add_audio_tokens on it first")
     return int(tokenizer.convert_tokens_to_ids(token))
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes:
+    """What one token stands for: bytes, not always whole characters; a special one by its name."""
+    spelling = str(tokenizer.convert_ids_to_tokens(token))
+    if spelling in tokenizer.get_added_vocab():
+        return spelling.encode()
+    table = _bytes_of_letters()
+    return bytes(table[letter] for letter in spelling)
+
+
+@cache
+def _bytes_of_letters() -> dict[str, int]:
+    return {letter: byte for byte, letter in bytes_to_unicode().items()}
 
 
 def _added_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
