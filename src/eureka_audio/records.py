@@ -54,9 +54,10 @@ class AudioClip(Record):
 
     ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is
     unknown, which is not the same as absent: a task that needs it leaves the clip out. ``events``
-    is ``None`` when unknown
-    and a complete, start-ordered list otherwise: every audible event of the clip is in it.
-    ``phones`` likewise: where it is known, nobody speaks outside of it.
+    is ``None`` when unknown and a complete, start-ordered list otherwise: every audible event of
+    the clip is in it.
+    ``phones`` likewise: where it is known, nobody speaks outside of it. ``emotion`` is what a voice
+    is meant to convey, in one word.
     """
 
     id: str
@@ -68,6 +69,7 @@ class AudioClip(Record):
     events: tuple[AudioEvent, ...] | None = None
     phones: tuple[Phone, ...] | None = None
     background: str | None = None
+    emotion: str | None = None
     dense_caption: str | None = None
     split: Split = "train"
     source: str = ""

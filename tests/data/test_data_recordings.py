@@ -40,6 +40,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "music_and_sounds": row(
         label="music", labels={"description": "Vibe Ace: jazz instrumental", "category": "music"}
     ),
+    "librispeech_mini": row(
+        text_norm="he hoped", language="en", speaker="r1", labels={"gender": "male"}
+    ),
+    "emogator": row(label="triumph", speaker="b1"),
+    "coughs": row(label="cough"),
+    "infant_cry": row(label="baby cry"),
+    "sound_effects": row(label="leopard"),
+    "music_loops": row(label="vinyl noise"),
     "emodb": row(text_norm="das will sie", language="de", restricted=True),
 }
 
@@ -68,8 +76,26 @@ def test_sounds_have_one_event_with_a_plain_label(pack: Path) -> None:
         "esc10": ("sound", "dog barking"),
         "philharmonia": ("instrument", "oboe"),
         "music_and_sounds": ("music", "jazz music"),
+        "emogator": ("sound", "vocal sound"),
+        "coughs": ("sound", "coughing"),
+        "infant_cry": ("sound", "crying baby"),
+        "sound_effects": ("sound", "big cat growling"),
     }
     assert all(event.end_seconds == 2.0 for event in found.values())
+
+
+def test_readers_are_adults_and_bursts_have_an_emotion(pack: Path) -> None:
+    (reader,) = (c for c in recordings(pack) if c.source.startswith("librispeech_mini"))
+    assert reader.speaker is not None
+    assert (reader.speaker.gender, reader.speaker.age_group) == ("male", "adult")
+    (burst,) = (c for c in recordings(pack) if c.source.startswith("emogator"))
+    assert burst.emotion == "joy"
+    assert burst.is_speechless
+
+
+def test_a_category_without_a_label_of_ours_stays_unknown(pack: Path) -> None:
+    (clip,) = (c for c in recordings(pack) if c.source.startswith("music_loops"))
+    assert clip.events is None
 
 
 def test_text_that_is_not_what_is_said_is_no_transcript(pack: Path) -> None:
@@ -109,4 +135,6 @@ def test_the_real_pack_reads_whole() -> None:
         split: {c.speaker.id for c in clips if c.speaker and c.speaker.id and c.split == split}
         for split in ("train", "test")
     }
-    assert not speakers["train"] & speakers["test"]
+    # Three prompt voices are split by prompt, and a reader of ljspeech reads a fixture.
+    shared = {"pbx_en_US_f_Allison", "pbx_fr_CA_f_June", "pbx_it_IT_m_Carlo", "ljspeech"}
+    assert speakers["train"] & speakers["test"] == shared

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from eureka_audio.data.recordings import ESC10_LABELS, MUSIC_LABELS
+from eureka_audio.data.recordings import (
+    EFFECT_LABELS,
+    EMOTION_GROUPS,
+    ESC10_LABELS,
+    MUSIC_LABELS,
+)
 from eureka_audio.errors import ConfigError
 from eureka_audio.records import AudioClip, AudioEvent, AudioPart, Conversation, Speaker, TextPart
 from eureka_audio.synthesis.music import INSTRUMENTS
@@ -16,6 +21,7 @@ from eureka_audio.synthesis.sounds import SOUNDS
 from eureka_audio.tasks import TASKS, check_weights, draw_task, evaluation_items, text_lines
 from eureka_audio.tasks.captions import CLAUSES
 from eureka_audio.tasks.labels import (
+    EMOTIONS,
     ESC10_SOUNDS,
     ORCHESTRA_INSTRUMENTS,
     TEXTURES,
@@ -356,6 +362,9 @@ def test_whole_label_sets_are_offered_now_and_then() -> None:
 
 def test_every_label_of_the_data_is_known() -> None:
     recorded = {*ESC10_LABELS.values(), *(label for _, _, label in MUSIC_LABELS)}
+    recorded |= {label for _, label in EFFECT_LABELS.values()}
+    recorded |= {"vocal sound", "coughing", "crying baby"}
+    assert set(EMOTION_GROUPS.values()) <= set(EMOTIONS)
     assert recorded | {sound.label for sound in SOUNDS} | set(INSTRUMENTS) <= set(all_labels())
     assert set(CLAUSES) <= set(all_labels())
     assert set(ORCHESTRA_INSTRUMENTS) <= set(labels_of("instrument"))

@@ -1,16 +1,16 @@
 """The real recordings the project trains and tests on, as `AudioClip` rows.
 
-A pack of recordings is a folder of datasets, each with ``manifest.jsonl`` and ``audio/``. Each
-dataset states what it knows in its own words; this module says once, per dataset, what of it
-becomes transcript, speaker or event.
+A pack of recordings is a folder of data sets, each with ``manifest.jsonl`` and ``audio/``. Each
+data set says what it knows in its own words; here is said once, per data set, what of it becomes
+transcript, speaker, event or emotion:
 
-    fsdd, speechocean762, real_sentences   speech: transcript, speaker; the events stay unknown (a
-    clip may hold noises) esc10                                  one sound event per clip
-    philharmonia                           one instrument event per clip music_and_sounds
-    one event per clip: music, an instrument, an animal
+    speech      transcript and speaker; the events stay unknown, since a clip may hold noises
+    one sound   one event per clip: a sound, an instrument, music
+    voices      vocal bursts, coughs, cries: one event without words, sometimes an emotion
 
 Labels keep close to what anyone would say on hearing the clip; all instruments of the percussion
-family are ``percussion``.
+family are ``percussion``. A category that has no label of ours stays unknown, and so do the events
+of its clips: no task will ask about them.
 """
 
 import json
@@ -22,10 +22,6 @@ from eureka_audio.errors import ManifestError
 from eureka_audio.records import AudioClip, AudioEvent, Speaker, Split
 
 EventKind = Literal["speech", "sound", "instrument", "music"]
-
-# Datasets that training may use. Emotional speech without a formal licence (emodb) is not among
-# them, on purpose.
-DATASETS = ("fsdd", "esc10", "speechocean762", "philharmonia", "music_and_sounds", "real_sentences")
 
 ESC10_LABELS = {
     "dog": "dog barking",
@@ -57,6 +53,81 @@ MUSIC_LABELS: tuple[tuple[str, EventKind, str], ...] = (
     ("female speech", "speech", "speech"),
     ("rain", "sound", "rain"),
 )
+
+
+# Categories of sound_effects and music_loops: (kind, label).
+EFFECT_LABELS: Mapping[str, tuple[EventKind, str]] = {
+    "airplane": ("sound", "airplane"),
+    "bell": ("sound", "bell ringing"),
+    "bird": ("sound", "bird chirping"),
+    "canary": ("sound", "bird chirping"),
+    "car engine": ("sound", "engine"),
+    "car horn": ("sound", "car horn"),
+    "church bells": ("sound", "bell ringing"),
+    "cicada": ("sound", "cicadas"),
+    "clock ticking": ("sound", "clock ticking"),
+    "compressor": ("sound", "engine"),
+    "cow": ("sound", "cow mooing"),
+    "cricket": ("sound", "crickets"),
+    "dog": ("sound", "dog barking"),
+    "door knock": ("sound", "knocking"),
+    "doorbell": ("sound", "doorbell"),
+    "explosion": ("sound", "explosion"),
+    "fire": ("sound", "crackling fire"),
+    "fireworks": ("sound", "fireworks"),
+    "footsteps": ("sound", "footsteps"),
+    "gunshot": ("sound", "gunshot"),
+    "helicopter": ("sound", "helicopter"),
+    "horse": ("sound", "horse neighing"),
+    "jaguar": ("sound", "big cat growling"),
+    "leopard": ("sound", "big cat growling"),
+    "lion": ("sound", "big cat growling"),
+    "motorcycle": ("sound", "engine"),
+    "parrot": ("sound", "parrot squawking"),
+    "pig": ("sound", "pig grunting"),
+    "rain": ("sound", "rain"),
+    "rooster": ("sound", "rooster crowing"),
+    "sea lion": ("sound", "sea lion barking"),
+    "sheep": ("sound", "sheep bleating"),
+    "thunder": ("sound", "thunder"),
+    "tiger": ("sound", "big cat growling"),
+    "whistle": ("sound", "whistle"),
+    "wind": ("sound", "wind"),
+    "bass drum": ("instrument", "percussion"),
+    "cowbell": ("instrument", "percussion"),
+    "cymbal": ("instrument", "percussion"),
+    "drum loop": ("instrument", "percussion"),
+    "drum roll": ("instrument", "percussion"),
+    "guitar": ("instrument", "guitar"),
+    "guitar music": ("instrument", "guitar"),
+    "percussion": ("instrument", "percussion"),
+    "piano": ("instrument", "piano"),
+    "piano music": ("instrument", "piano"),
+    "snare drum": ("instrument", "percussion"),
+    "tabla": ("instrument", "percussion"),
+    "tom drum": ("instrument", "percussion"),
+    "choir": ("music", "singing"),
+    "music": ("music", "music"),
+    "music loop": ("music", "music"),
+}
+
+# The thirty emotions of emogator that one word can stand for; the others are told apart by nobody.
+EMOTION_GROUPS = {
+    "amusement": "amusement",
+    "anger": "anger",
+    "disappointment": "sadness",
+    "disgust": "disgust",
+    "distress": "pain",
+    "elation": "joy",
+    "ecstasy": "joy",
+    "fear": "fear",
+    "pain": "pain",
+    "relief": "relief",
+    "sadness": "sadness",
+    "surprise (negative)": "surprise",
+    "surprise (positive)": "surprise",
+    "triumph": "joy",
+}
 
 
 def recordings(root: str | Path, split: Split | None = None) -> list[AudioClip]:
@@ -146,11 +217,49 @@ def _music_and_sounds(row: Mapping[str, Any]) -> dict[str, Any]:
     return _one_event(row, "instrument", row["labels"]["instrument"])
 
 
+def _effect(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = EFFECT_LABELS.get(row["label"])
+    return {} if found is None else _one_event(row, *found)
+
+
+def _adult_speech(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Speech of data sets whose speakers are all adults, and whose manifests do not say it."""
+    known = _speech(row)
+    return known | {"speaker": known["speaker"].model_copy(update={"age_group": "adult"})}
+
+
+def _vocal_burst(row: Mapping[str, Any]) -> dict[str, Any]:
+    emotion = EMOTION_GROUPS.get(row["label"])
+    return {"emotion": emotion, **_one_event(row, "sound", "vocal sound")}
+
+
+def _cough(row: Mapping[str, Any]) -> dict[str, Any]:
+    return _one_event(row, "sound", "coughing")
+
+
+def _cry(row: Mapping[str, Any]) -> dict[str, Any]:
+    return _one_event(row, "sound", "crying baby")
+
+
 _READERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "fsdd": _speech,
     "speechocean762": _speech,
     "real_sentences": _speech,
+    "librispeech_mini": _adult_speech,
+    "ljspeech_mini": _adult_speech,
+    "speech_commands": _speech,
+    "wake_words": _speech,
+    "voice_prompts": _adult_speech,
     "esc10": _esc10,
     "philharmonia": _philharmonia,
     "music_and_sounds": _music_and_sounds,
+    "sound_effects": _effect,
+    "music_loops": _effect,
+    "emogator": _vocal_burst,
+    "coughs": _cough,
+    "infant_cry": _cry,
 }
+
+# Data sets that training may use. Emotional speech without a formal licence (emodb) is not among
+# them, on purpose.
+DATASETS = tuple(_READERS)

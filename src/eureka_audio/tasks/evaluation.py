@@ -9,7 +9,7 @@ from eureka_audio.tasks.labels import labels_of
 from eureka_audio.tasks.phrases import plain_question
 from eureka_audio.tasks.questions import SKILLS
 
-CLOSED_SKILLS = ("digit", "sound", "instrument", "gender", "age", "distinct")
+CLOSED_SKILLS = ("digit", "sound", "instrument", "gender", "age", "emotion", "distinct")
 ORDER_SKILLS = ("first", "last", "after", "before")
 
 
@@ -26,7 +26,8 @@ def evaluation_items(clip: AudioClip, *, unseen_wording: bool = False) -> list[E
     """The questions a clip is fit for, each skill at most once.
 
     Sounds are chosen among ESC-10's ten labels, instruments among the orchestra's sixteen (an
-    instrument outside of them: among all that are known), digits, genders and ages among all.
+    instrument outside of them: among all that are known), digits, genders, ages and emotions among
+    all.
     Questions of order choose among what is heard in the clip, so that naming a sound that is there
     does not answer them; ``after`` and ``before`` ask for clips of three labels or more.
 

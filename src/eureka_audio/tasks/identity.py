@@ -10,6 +10,7 @@ from eureka_audio.tasks.facts import Fact, among, one_label
 from eureka_audio.tasks.labels import (
     AGE_GROUPS,
     DIGITS,
+    EMOTIONS,
     ESC10_SOUNDS,
     GENDERS,
     ORCHESTRA_INSTRUMENTS,
@@ -93,6 +94,11 @@ def age(clip: AudioClip) -> list[Fact]:
     if speaker is None or speaker.age_group is None:
         return []
     return [among(speaker.age_group, AGE_GROUPS, "age")]
+
+
+def emotion(clip: AudioClip) -> list[Fact]:
+    """What a voice is meant to convey, where it is one of the emotions that are told apart."""
+    return [among(clip.emotion, EMOTIONS, "emotion")] if clip.emotion in EMOTIONS else []
 
 
 def speaker(clip: AudioClip) -> list[Fact]:

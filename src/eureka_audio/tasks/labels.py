@@ -75,6 +75,7 @@ DIGITS = parallel_names("digit")[0]
 COUNTS = parallel_names("count")[0]
 GENDERS = parallel_names("gender")[0]
 AGE_GROUPS = parallel_names("age")[0]
+EMOTIONS = parallel_names("emotion")[0]
 TRUTHS = parallel_names("truth")[0]
 # The ten classes of ESC-10 in our words, in the data set's order.
 ESC10_SOUNDS = (

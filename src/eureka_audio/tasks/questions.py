@@ -24,6 +24,7 @@ SKILLS: Mapping[str, Callable[[AudioClip], list[Fact]]] = {
         identity.music,
         identity.gender,
         identity.age,
+        identity.emotion,
         identity.speaker,
         identity.speech,
         identity.words,
