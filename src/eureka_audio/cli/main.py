@@ -25,7 +25,7 @@ COMMANDS = ("transcribe", "ask", "caption", "train", "evaluate", "synthesize", "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Errors are one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    args = _parser(words).parse_args(words)
+    args = _parse(words)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -52,6 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "to see where"
         )
         return EXIT_FAILED
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    """The arguments; settings (KEY=VALUE) may stand after options, too."""
+    parser = _parser(words)
+    args, rest = parser.parse_known_args(words)
+    if rest and not (hasattr(args, "overrides") and all(map(_is_setting, rest))):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides += rest
+    return args
+
+
+def _is_setting(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

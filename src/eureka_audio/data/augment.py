@@ -44,6 +44,23 @@ class AugmentConfig(Config):
     max_mel_mask_fraction: float = 0.2
 
 
+class FeatureAugmentConfig(Config):
+    """What is taken away of encoder features, so that no clip is learnt by heart.
+
+    Unstated: the paper names no augmentation. This is what can be done to a frozen encoder's
+    features after they were computed once.
+
+    Attributes:
+        num_time_masks: stretches of time in which nothing is heard, at most this many.
+        max_time_mask_fraction: of the clip, the length of one.
+        channel_dropout: share of the channels that are silent for a whole clip.
+    """
+
+    num_time_masks: int = 2
+    max_time_mask_fraction: float = 0.06
+    channel_dropout: float = 0.05
+
+
 class Timeline(NamedTuple):
     """Where a moment of a clip lies after augmentation: at `seconds / speed + shift_seconds`."""
 
@@ -160,3 +177,24 @@ def mask_features(features_MF: Samples, config: AugmentConfig, rng: np.random.Ge
         start = int(rng.integers(0, num_mel_bins - width + 1))
         features_MF[start : start + width, :] = fill
     return features_MF
+
+
+def mask_encoder_features(
+    features: Samples, config: FeatureAugmentConfig, rng: np.random.Generator
+) -> Samples:
+    """Set a few stretches of time, and some channels, to the clip's mean.
+
+    Args:
+        features: `(L, ...)` encoder frames; not changed.
+        config: number and width of the masks.
+        rng: draws their places.
+    """
+    features = features.copy()
+    fill = features.mean(axis=0)
+    for _ in range(config.num_time_masks):
+        width = int(rng.integers(0, int(len(features) * config.max_time_mask_fraction) + 1))
+        start = int(rng.integers(0, len(features) - width + 1))
+        features[start : start + width] = fill
+    dropped = rng.random(features.shape[1:]) < config.channel_dropout
+    features[:, dropped] = fill[dropped]
+    return features

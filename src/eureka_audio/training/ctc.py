@@ -1,0 +1,103 @@
+"""Connectionist temporal classification of what is said: in tokens of the language model by the
+adapter, in letters by the head on the encoder.
+
+Departure: the paper's adapter learns from the language model's next token alone. Spelling with the
+language model's own token embeddings first brings it near them in minutes, since the language
+model is not run.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from eureka_audio.records import AudioClip
+from eureka_audio.text.letters import BLANK, CHARACTERS
+
+UNKNOWN = -1  # the length of a target that is not known
+
+
+def ctc_loss_sum(
+    logits_ALV: Tensor, frame_lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int
+) -> Tensor:
+    """The loss summed over all rows whose target is known.
+
+    Only the symbols that occur are kept after the normalisation: a vocabulary has many thousands,
+    a batch some hundred.
+
+    Args:
+        logits_ALV: `(A, L, V)`.
+        frame_lengths: `(A,)` frames that are real.
+        targets: `(A, W)` ids, padded.
+        target_lengths: `(A,)`, `UNKNOWN` where not known, 0 where nothing is said.
+        blank: the symbol of nothing said.
+    """
+    known = target_lengths >= 0
+    if not bool(known.any()):
+        return logits_ALV.sum() * 0.0
+    targets, target_lengths = targets[known], target_lengths[known]
+    symbols = torch.unique(torch.cat([targets.flatten(), targets.new_tensor([blank])]))
+    logits_ALV = logits_ALV[known].float()
+    log_probs = logits_ALV[..., symbols] - logits_ALV.logsumexp(-1, keepdim=True)
+    return nn.functional.ctc_loss(
+        log_probs.transpose(0, 1),
+        torch.searchsorted(symbols, targets),
+        frame_lengths[known],
+        target_lengths,
+        blank=int(torch.searchsorted(symbols, targets.new_tensor(blank))),
+        reduction="sum",
+        zero_infinity=True,
+    )
+
+
+def pad_targets(
+    spelt: Sequence[Sequence[int] | None], num_frames: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Ids of what is said -> targets `(A, W)` and their lengths `(A,)`.
+
+    What is unknown (`None`), or has not as many frames as it needs, has the length `UNKNOWN`.
+    """
+    fitting = [
+        None if ids is None or frames_needed(ids) > frames else ids
+        for ids, frames in zip(spelt, num_frames, strict=True)
+    ]
+    targets = torch.zeros(len(fitting), max([1, *(len(ids or ()) for ids in fitting)])).long()
+    lengths = torch.full((len(fitting),), UNKNOWN)
+    for row, ids in enumerate(fitting):
+        if ids is not None:
+            targets[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+            lengths[row] = len(ids)
+    return targets, lengths
+
+
+def frames_needed(ids: Sequence[int]) -> int:
+    """Frames in which a target can be spelt: one each, and a blank between two of the same."""
+    return len(ids) + sum(left == right for left, right in zip(ids, ids[1:], strict=False))
+
+
+def num_learnt(target_lengths: Tensor, frame_lengths: Tensor) -> int:
+    """Symbols learnt; where nothing is said, every frame counts as one."""
+    counts = torch.where(target_lengths > 0, target_lengths, frame_lengths)
+    return int(counts[target_lengths >= 0].sum())
+
+
+def greedy_ids(logits_ALV: Tensor, frame_lengths: Tensor, blank: int) -> list[list[int]]:
+    """Best path of each row: repeats merged, blanks dropped."""
+    paths = logits_ALV.argmax(-1)
+    return [
+        [i for i in torch.unique_consecutive(path[:length]).tolist() if i != blank]
+        for path, length in zip(paths, frame_lengths.tolist(), strict=True)
+    ]
+
+
+def greedy_letters(logits_ALV: Tensor, frame_lengths: Tensor) -> list[str]:
+    """What the letters' head spells, row by row."""
+    spelt = greedy_ids(logits_ALV, frame_lengths, BLANK)
+    return ["".join(CHARACTERS[i - 1] for i in ids).strip() for ids in spelt]
+
+
+def spoken_words(clip: AudioClip) -> str | None:
+    """What is said; empty when certainly nothing, `None` when unknown."""
+    if clip.transcript is not None:
+        return clip.transcript
+    return "" if clip.is_speechless else None
