@@ -145,14 +145,9 @@ class MultimodalCollator:
         self, clips: Sequence[AudioClip], feature_lengths: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, int]]:
         frames, tokens = encoder_frame_lengths(feature_lengths), audio_token_lengths(feature_lengths)
-        letters = [
-            None if (words := spoken_words(clip)) is None else encode_characters(words)
-            for clip in clips
-        ]
-        spelt = [
-            encode_plain(self.processor.tokenizer, clip.transcript) if clip.transcript else None
-            for clip in clips
-        ]
+        said = [spoken_words(clip) for clip in clips]
+        letters = [None if words is None else encode_characters(words) for words in said]
+        spelt = [encode_plain(self.processor.tokenizer, words) if words else None for words in said]
         letter_targets, letter_lengths = pad_targets(letters, frames.tolist())
         token_targets, token_lengths = pad_targets(spelt, tokens.tolist())
         return {

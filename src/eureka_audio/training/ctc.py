@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eureka_audio.records import AudioClip
+from eureka_audio.tasks.catalogue import LANGUAGES
 from eureka_audio.text.letters import BLANK, CHARACTERS
 
 UNKNOWN = -1  # the length of a target that is not known
@@ -97,7 +98,9 @@ def greedy_letters(logits_ALV: Tensor, frame_lengths: Tensor) -> list[str]:
 
 
 def spoken_words(clip: AudioClip) -> str | None:
-    """What is said; empty when certainly nothing, `None` when unknown."""
+    """What is said; empty when certainly nothing, `None` when unknown or in a language that no task
+    transcribes.
+    """
     if clip.transcript is not None:
-        return clip.transcript
+        return clip.transcript if clip.language in LANGUAGES else None
     return "" if clip.is_speechless else None

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 from eureka_audio.config import dump_config
 from eureka_audio.data.loader import stream_batches
 from eureka_audio.data.mixture import MixturePlan
@@ -118,7 +120,7 @@ def export(space: Workspace) -> None:
     """Write the model that the last stage made, and the processor, to `<run>/model`."""
     model, processor = space.model_before(None)
     prepare_to_transcribe(space, model)
-    save_model(model, space.run / "model", processor)
+    save_model(model.to(torch.bfloat16), space.run / "model", processor)
 
 
 def prepare_to_transcribe(space: Workspace, model: EurekaAudioForConditionalGeneration) -> None:

@@ -166,8 +166,7 @@ def train_step(
             with _autocast(config, device):
                 output: StepOutput = model(**batch, totals=totals)
             (output.loss * world.size).backward()  # the processes' gradients are averaged
-        shares = {"loss": output.loss, **output.metrics}
-        sums.update({name: float(value) for name, value in shares.items()})
+        sums.update(_as_floats({"loss": output.loss.detach(), **output.metrics}))
     metrics = world.sum(dict(sums))
     if not math.isfinite(metrics["loss"]):
         raise TrainingError(
@@ -245,6 +244,12 @@ def _added_counts(parts: list[dict[str, Any]]) -> dict[str, float]:
     for part in parts:
         counts.update(part["counts"])
     return dict(counts)
+
+
+def _as_floats(figures: Mapping[str, float | Tensor]) -> dict[str, float]:
+    """The figures, fetched from their device at once."""
+    values = torch.stack([torch.as_tensor(value).float() for value in figures.values()]).tolist()
+    return dict(zip(figures, values, strict=True))
 
 
 def _autocast(config: TrainerConfig, device: str) -> AbstractContextManager[Any]:
