@@ -64,6 +64,10 @@ class CheckpointError(EurekaAudioError):
     """A checkpoint is missing, incomplete, damaged or of the wrong shape."""
 
 
+class PartError(CheckpointError):
+    """A pretrained part of the catalogue cannot be had, or is not what the catalogue says."""
+
+
 class TrainingError(EurekaAudioError):
     """Training cannot go on (for example a loss that is not finite)."""
 

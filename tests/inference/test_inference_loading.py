@@ -18,6 +18,7 @@ from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference import loading
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.model.weights import save_checkpoint
+from eureka_audio.parts import names
 from eureka_audio.processor import EurekaAudioProcessor
 
 PARTS = (
@@ -82,7 +83,7 @@ def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
 def test_a_packaged_model_that_was_not_packaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(names.resources, "files", lambda _: tmp_path)
     with pytest.raises(CheckpointError, match=r"nano: expected its weights in .* train it"):
         EurekaAudio.from_pretrained("nano")
 
@@ -92,7 +93,7 @@ def test_a_packaged_model_is_found_in_the_package(
 ) -> None:
     (tmp_path / "weights").mkdir()
     checkpoint.rename(tmp_path / "weights" / "nano")
-    monkeypatch.setattr(loading.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(names.resources, "files", lambda _: tmp_path)
     assert EurekaAudio.from_pretrained("nano").transcribe(noise(1)).num_audio_tokens == 13
 
 
@@ -101,7 +102,7 @@ def test_a_hub_id_is_fetched_and_verified(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        loading, "snapshot_download", lambda name, **_: asked.append(name) or str(checkpoint)
+        names, "snapshot_download", lambda name, **_: asked.append(name) or str(checkpoint)
     )
     EurekaAudio.from_pretrained("someone/some-model")
     assert asked == ["someone/some-model"]
@@ -111,7 +112,7 @@ def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise LocalEntryNotFoundError("no network\nand more lines")
 
-    monkeypatch.setattr(loading, "snapshot_download", fail)
+    monkeypatch.setattr(names, "snapshot_download", fail)
     with pytest.raises(CheckpointError, match=r"someone/gone: no such folder here.*no network\)"):
         EurekaAudio.from_pretrained("someone/gone")
 
@@ -217,7 +218,7 @@ def test_a_folder_called_like_a_packaged_model_does_not_hide_it(
 ) -> None:
     (tmp_path / "package" / "weights").mkdir(parents=True)
     packaged = checkpoint.rename(tmp_path / "package" / "weights" / "nano")
-    monkeypatch.setattr(loading.resources, "files", lambda _: tmp_path / "package")
+    monkeypatch.setattr(names.resources, "files", lambda _: tmp_path / "package")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
     assert loading.find_checkpoint("nano") == packaged

@@ -4,13 +4,9 @@ Whatever the name, what is read is a verified folder of safetensors and JSON; no
 checkpoint is ever run.
 """
 
-import re
-from importlib import resources
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference.long_audio import (
@@ -21,65 +17,12 @@ from eureka_audio.inference.long_audio import (
 )
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
+from eureka_audio.parts.names import find_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
 
-PACKAGED_MODELS = ("nano",)
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
-# No network, no such repository, a gate, a name that is none, a client told to stay offline.
-HUB_ERRORS = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
 PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
 PROCESSOR_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def find_checkpoint(name: str | Path) -> Path:
-    """The folder of a checkpoint.
-
-    Args:
-        name: the name of a packaged model, a folder, or a repository of the Hugging Face hub.
-
-    Raises:
-        CheckpointError: there is none of that name; the message says what was tried.
-    """
-    path = Path(name)
-    # A folder that happens to be called like a packaged model (recipes/nano) does not hide it.
-    if str(name) in PACKAGED_MODELS and not (path / "config.json").exists():
-        return _packaged(str(name))
-    if path.is_dir() and not (path / "config.json").exists():
-        raise CheckpointError(
-            f"{path.absolute()}: expected the folder of a checkpoint, found no config.json in it; "
-            "check the path"
-        )
-    if path.exists():
-        return path
-    if isinstance(name, str) and HUB_ID.fullmatch(name) and not name.startswith("."):
-        return _download(name)
-    raise CheckpointError(
-        f"{name}: expected {' or '.join(map(repr, PACKAGED_MODELS))}, a folder or a hub id "
-        "(owner/name), found no such folder; check the name"
-    )
-
-
-def _packaged(name: str) -> Path:
-    folder = Path(str(resources.files("eureka_audio"))) / "weights" / name
-    if not (folder / "config.json").exists():
-        raise CheckpointError(
-            f"{name}: expected its weights in {folder}, found none; install a release that brings "
-            f"them, or train it (recipes/{name}) and pass the folder of the result"
-        )
-    return folder
-
-
-def _download(repo_id: str) -> Path:
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=HUB_FILES))
-    except HUB_ERRORS as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(
-            f"{repo_id}: no such folder here, and the hub gave none ({reason[0]:.120}); check the "
-            "name, or download it where there is a network and pass its folder"
-        ) from error
 
 
 def load_processor(folder: Path) -> EurekaAudioProcessor:

@@ -1,15 +1,21 @@
 """What shapes a model: audio encoder, adapter, language model, and how audio is placed in text.
 
-Encoder and decoder are configured by transformers' own `WhisperConfig` and `Qwen3Config`; what is
-ours is the adapter.
+The encoder is configured by transformers' own `WhisperConfig`, the language model by whatever
+configuration transformers gives its kind; what is ours is the adapter.
 """
 
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig, Qwen3Config, WhisperConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+    WhisperConfig,
+)
 
-from eureka_audio.audio.clock import ENCODER_FRAMES_PER_AUDIO_TOKEN
+from eureka_audio.audio.clock import ENCODER_FRAMES_PER_AUDIO_TOKEN, WINDOW_SECONDS
 from eureka_audio.errors import ConfigError
 
 ADAPTER_TYPES = ("moe", "dense")
@@ -90,11 +96,12 @@ class EurekaAudioAdapterConfig(PreTrainedConfig):
 
 @strict
 class EurekaAudioConfig(PreTrainedConfig):
-    """A whole model: Whisper's encoder, the adapter, Qwen3.
+    """A whole model: Whisper's encoder, the adapter, a causal language model.
 
     Attributes:
         audio_config: transformers' `WhisperConfig`; only its encoder is built.
-        text_config: transformers' `Qwen3Config`; its `tie_word_embeddings` rules the output head.
+        text_config: transformers' configuration of any causal language model (a dict without
+            `model_type` means Qwen3, the paper's); its `tie_word_embeddings` rules the output head.
         adapter_config: the adapter between the two.
         audio_token_id: the placeholder, one per audio token, that an audio embedding takes the
             place of.
@@ -105,9 +112,22 @@ class EurekaAudioConfig(PreTrainedConfig):
         initializer_range: standard deviation of fresh weights that belong to no sub-model.
         ctc_vocab_size: letters, the blank among them, that a CTC head over the encoder spells; 0
             for a model without one.
+        feature_layers: encoder layers, counted from 1, whose outputs the adapter is given; `None`
+            for the last alone. The last layer's passes through the encoder's last LayerNorm.
+        trailing_silence_seconds: silence heard after each window, as far as 30 s have room for it;
+            its frames are dropped again after the encoder.
+        parts: where encoder and language model came from: `audio_encoder` or `language_model` ->
+            `name` and `sha256` of the catalogue (`eureka_audio.parts`); `None` where unknown.
 
     Departure: the paper's model has no CTC head. With one, a transcript can be chosen by what the
     encoder alone would spell, too (`inference.rescoring`).
+
+    Departure: in the paper the adapter is given the last layer alone. That has lost much of the
+    voice, which a middle layer still knows.
+
+    Unstated: silence after a window. A pretrained Whisper has met each clip with the silence up to
+    30 s behind it, and one that ends where its window ends makes it fall into loops; a second or
+    three of silence cost a tenth of 30 s.
 
     Source: paper section 3.1, Figure 2.
     """
@@ -115,7 +135,7 @@ class EurekaAudioConfig(PreTrainedConfig):
     model_type: ClassVar[str] = "eureka_audio"
     sub_configs: ClassVar[dict[str, Any]] = {
         "audio_config": WhisperConfig,
-        "text_config": Qwen3Config,
+        "text_config": AutoConfig,
         "adapter_config": EurekaAudioAdapterConfig,
     }
     keys_to_ignore_at_inference: ClassVar[list[str]] = [
@@ -135,16 +155,43 @@ class EurekaAudioConfig(PreTrainedConfig):
     pad_windows: bool = True
     initializer_range: float = 0.02
     ctc_vocab_size: int = 0
+    feature_layers: list[int] | None = None
+    trailing_silence_seconds: float | int = 0.0
+    parts: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, config_class in self.sub_configs.items():
             given = getattr(self, name)
             if not isinstance(given, PreTrainedConfig):
-                settings = {k: v for k, v in (given or {}).items() if k != "model_type"}
-                setattr(self, name, config_class(**settings))
+                settings = dict(given or {})
+                kind = settings.pop("model_type", Qwen3Config.model_type)
+                chosen = causal_config(kind) if name == "text_config" else config_class
+                setattr(self, name, chosen(**settings))
         super().__post_init__(**kwargs)
+        self._check_hearing()
         self._bind_adapter("input_size", ENCODER_FRAMES_PER_AUDIO_TOKEN * self.audio_config.d_model)
         self._bind_adapter("output_size", self.text_config.hidden_size)
+
+    def _check_hearing(self) -> None:
+        """Refuse layers the encoder does not have, and silence no window has room for."""
+        layers, depth = self.feature_layers, self.audio_config.encoder_layers
+        if layers is not None and (
+            not layers or sorted(set(layers)) != layers or not 1 <= layers[0] <= layers[-1] <= depth
+        ):
+            raise ConfigError(
+                f"feature_layers: expected layers from 1 to {depth} in rising order, got {layers}; "
+                "correct them or leave them out for the last layer alone"
+            )
+        if not 0 <= self.trailing_silence_seconds < WINDOW_SECONDS:
+            raise ConfigError(
+                f"trailing_silence_seconds: expected 0 to less than {WINDOW_SECONDS}, got "
+                f"{self.trailing_silence_seconds}; choose less"
+            )
+        if self.trailing_silence_seconds and self.pad_windows:
+            raise ConfigError(
+                "trailing_silence_seconds: expected 0 beside pad_windows, which adds all the "
+                f"silence there is room for, got {self.trailing_silence_seconds}; drop one"
+            )
 
     def _bind_adapter(self, name: str, width: int) -> None:
         """Give the adapter a width its neighbours decide; refuse one that contradicts them."""
@@ -155,3 +202,18 @@ class EurekaAudioConfig(PreTrainedConfig):
                 f"got {given}; leave it out and it is filled in"
             )
         setattr(self.adapter_config, name, width)
+
+
+def causal_config(model_type: str) -> Any:
+    """The configuration class of a kind of causal language model.
+
+    Raises:
+        ConfigError: transformers knows no causal language model of that kind.
+    """
+    for config_class in MODEL_FOR_CAUSAL_LM_MAPPING:
+        if config_class.model_type == model_type:
+            return config_class
+    raise ConfigError(
+        f"text_config.model_type: expected a causal language model of transformers, such as "
+        f"qwen3 or llama, got {model_type!r}; correct it or upgrade transformers"
+    )

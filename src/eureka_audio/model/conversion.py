@@ -1,18 +1,15 @@
-"""Models from elsewhere: a Whisper and a Qwen3 joined, or the released Eureka-Audio renamed."""
+"""The released Eureka-Audio under our names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers import Qwen3ForCausalLM, WhisperModel
 
 from eureka_audio.errors import CheckpointError
 from eureka_audio.model.configuration import EurekaAudioConfig
-from eureka_audio.model.integrity import read_json, verify_checkpoint
+from eureka_audio.model.joining import assemble
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import tensor_shapes, weight_files
 
@@ -30,76 +27,6 @@ RELEASED_UNUSED_PREFIXES = (
     "audio_ffn_adaptor.",
     "lm_head.",
 )
-
-
-def from_pretrained_parts(
-    whisper_path: str | Path,
-    qwen3_path: str | Path,
-    *,
-    adapter_config: Mapping[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
-    **settings: Any,
-) -> EurekaAudioForConditionalGeneration:
-    """Join a pretrained Whisper encoder and a pretrained Qwen3 with a fresh adapter: where Stage 1
-    starts.
-
-    Args:
-        whisper_path: a Whisper checkpoint of transformers in safetensors; its decoder is left
-            behind.
-        qwen3_path: a Qwen3 checkpoint of transformers in safetensors.
-        adapter_config: fields of the adapter's configuration.
-        dtype: the type of the weights.
-        **settings: further fields of `EurekaAudioConfig`, `audio_token_id` above all.
-
-    Unstated: how loud the adapter speaks at first. Unless `layer_norm_init` is given it starts at
-    the root mean square of Qwen3's own token embeddings, so that audio and text enter the frozen
-    decoder at one scale.
-
-    Raises:
-        CheckpointError: a checkpoint is missing or incomplete.
-
-    Source: paper section 3.1 and section 4, Stage 1.
-    """
-    whisper = _load(WhisperModel, whisper_path, dtype)
-    qwen3 = _load(Qwen3ForCausalLM, qwen3_path, dtype)
-    scale = qwen3.get_input_embeddings().weight.float().square().mean().sqrt().item()
-    config = EurekaAudioConfig(
-        audio_config=whisper.config,
-        text_config=qwen3.config,
-        adapter_config={"layer_norm_init": scale, **(adapter_config or {})},
-        **settings,
-    )
-    model = EurekaAudioForConditionalGeneration._from_config(config, dtype=dtype)
-    model.audio_encoder.load_state_dict(whisper.encoder.state_dict())
-    model.language_model.load_state_dict(qwen3.state_dict())
-    model.generation_config.eos_token_id = qwen3.generation_config.eos_token_id
-    model.generation_config.pad_token_id = qwen3.generation_config.pad_token_id
-    return model
-
-
-def _load(model_class: Any, path: str | Path, dtype: torch.dtype) -> Any:
-    """Load one of transformers' own models, from safetensors only and completely."""
-    verify_checkpoint(path)
-    expected = model_class.config_class.model_type
-    found = read_json(Path(path) / "config.json").get("model_type")
-    if found != expected:
-        raise CheckpointError(
-            f"{path}: expected model_type {expected!r}, got {found!r}; check the path"
-        )
-    try:
-        model, info = model_class.from_pretrained(
-            path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: expected a {model_class.__name__} checkpoint, got: {error}; check the path"
-        ) from error
-    if info["missing_keys"] or info["mismatched_keys"]:
-        raise CheckpointError(
-            f"{path}: expected a whole {model_class.__name__}, got missing "
-            f"{sorted(info['missing_keys'])} and misshapen {sorted(info['mismatched_keys'])}"
-        )
-    return model
 
 
 @dataclass(frozen=True)
@@ -182,14 +109,5 @@ def from_released(
     adapter = convert_adapter({name: tensors[name] for name in names.adapter})
     weights = {ours: tensors[theirs] for theirs, ours in names.renamed.items()}
     weights.update({f"adapter.{name}": tensor for name, tensor in adapter.items()})
-    dtype = next(iter(weights.values())).dtype
-    model = EurekaAudioForConditionalGeneration._from_config(config, dtype=dtype)
-    for name in model.all_tied_weights_keys:
-        weights.setdefault(name, model.state_dict()[name])
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: expected tensors that fit the configuration, got: {error}"
-        ) from error
+    model = assemble(config, weights, next(iter(weights.values())).dtype, str(path))
     return model, {name: tensors[name] for name in names.unused}

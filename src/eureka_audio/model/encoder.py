@@ -4,6 +4,7 @@ The modules and weights are transformers' own `WhisperEncoder`; only the forward
 Whisper's insists on 30 s and ignores padding.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -35,8 +36,15 @@ class EurekaAudioEncoder(WhisperEncoder):
     masked), and the frames after the end (zeroed).
     """
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: WhisperConfig, feature_layers: Sequence[int] | None = None) -> None:
+        """Build the encoder.
+
+        Args:
+            config: its shape.
+            feature_layers: layers, counted from 1, whose outputs are wanted; by default the last.
+        """
         super().__init__(config)
+        self.feature_layers = tuple(feature_layers or (config.encoder_layers,))
         # transformers initialises a module of a class it does not ship only if the module has
         # parameters of its own. This one has none, so its positions would stay random noise.
         positions = self.embed_positions.weight
@@ -63,8 +71,9 @@ class EurekaAudioEncoder(WhisperEncoder):
             **kwargs: passed on to the attention of each layer.
 
         Returns:
-            `last_hidden_state` of shape `(A, L, C)`, L = ceil(F / 2); frames past a window's own
-            length are zero.
+            `last_hidden_state` of shape `(A, L, C)`, L = ceil(F / 2), or `(A, L, n, C)` of several
+            `feature_layers`; frames past a window's own length are zero. The last layer's output
+            is normalised, as Whisper's is, a middle layer's is not.
 
         Raises:
             InvalidFeaturesError: the features are not `(A, M, F)`, a window is longer than the
@@ -90,12 +99,16 @@ class EurekaAudioEncoder(WhisperEncoder):
         hidden_ALC = nn.functional.dropout(hidden_ALC, p=self.dropout, training=self.training)
 
         attention_mask = create_bidirectional_mask(self.config, hidden_ALC, frame_mask)
-        for layer in self.layers:
-            if self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop:
-                continue
-            hidden_ALC = layer(hidden_ALC, attention_mask, **kwargs)
-        hidden_ALC = _zero_outside(self.layer_norm(hidden_ALC), frame_mask, time_axis=1)
-        return BaseModelOutput(last_hidden_state=hidden_ALC)
+        wanted: list[Tensor] = []
+        for number, layer in enumerate(self.layers[: self.feature_layers[-1]], 1):
+            if not (self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop):
+                hidden_ALC = layer(hidden_ALC, attention_mask, **kwargs)
+            if number in self.feature_layers:
+                is_last = number == len(self.layers)
+                heard_ALC = self.layer_norm(hidden_ALC) if is_last else hidden_ALC
+                wanted.append(_zero_outside(heard_ALC, frame_mask, time_axis=1))
+        features = wanted[0] if len(wanted) == 1 else torch.stack(wanted, dim=2)
+        return BaseModelOutput(last_hidden_state=features)
 
     def check_features(self, input_features: Tensor, feature_lengths: Tensor | None) -> None:
         """Refuse features and lengths that do not fit one another or the encoder."""

@@ -1,13 +1,13 @@
-"""The model: Whisper's encoder hears, the adapter translates, Qwen3 answers.
+"""The model: Whisper's encoder hears, the adapter translates, a language model answers.
 
     input_features (A, M, F) -> encoder (A, L, C) -> adapter (N, D) -> placed at the placeholders of
     (B, T, D) -> logits
 
-The language model is a whole `Qwen3ForCausalLM`: its head stays tied to its embedding by its own
-configuration, its weights keep the names Qwen3 gave them, and it can be taken out and used as the
-plain text model it is.
+The language model is a whole causal language model of transformers, the paper's Qwen3 or another:
+its head stays tied to its embedding by its own configuration, its weights keep the names they have
+there, and it can be taken out and used as the plain text model it is.
 
-Source: paper section 3.
+Source: paper section 3. Departure: the paper's backbone is Qwen3 alone.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, GenerationMixin, PreTrainedModel, Qwen3ForCausalLM
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
-from eureka_audio.errors import ConfigError, PlaceholderMismatchError
+from eureka_audio.audio import clock
+from eureka_audio.errors import ConfigError, InvalidFeaturesError, PlaceholderMismatchError
 from eureka_audio.model.adapter import (
     AudioLayerNorm,
     Experts,
@@ -28,11 +30,19 @@ from eureka_audio.model.adapter import (
     build_adapter,
 )
 from eureka_audio.model.configuration import EurekaAudioConfig
-from eureka_audio.model.encoder import EurekaAudioEncoder, audio_token_lengths
+from eureka_audio.model.encoder import (
+    EurekaAudioEncoder,
+    audio_token_lengths,
+    encoder_frame_lengths,
+)
+from eureka_audio.model.feature_mix import FeatureMix
 from eureka_audio.model.placeholders import check_placeholders
 
 IGNORED_LABEL = -100
 SILENT_LOG_MEL = -1.5  # what Whisper's log-mel gives for no energy at all: (log10(1e-10) + 4) / 4
+LOG_MEL_RANGE = 2.0  # what Whisper keeps below the loudest cell of a clip: 80 dB, divided by 4
+# Settings of language models whose logits are more than `lm_head` of the last hidden state.
+SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,10 @@ class AudioFeaturesOutput:
     token_lengths: Tensor
     router_statistics: RouterStatistics | None
     ctc_logits: Tensor | None = None
+
+    def by_window(self) -> Tensor:
+        """The embeddings `(A, U, D)`, zero past the end of each window."""
+        return pad_sequence(self.audio_embeds.split(self.token_lengths.tolist()), batch_first=True)
 
 
 @dataclass
@@ -108,7 +122,6 @@ class EurekaAudioPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = [
         "WhisperEncoderLayer",
-        "Qwen3DecoderLayer",
         "EurekaAudioAdapter",
         "DenseAdapter",
     ]
@@ -129,6 +142,8 @@ class EurekaAudioPreTrainedModel(PreTrainedModel):
             init.normal_(module.down_proj, std=self.config.initializer_range)
         elif isinstance(module, Router):
             init.normal_(module.weight, std=self.config.initializer_range)
+        elif isinstance(module, FeatureMix):
+            init.copy_(module.weight, module.first_gains())
         else:
             super()._init_weights(module)
 
@@ -141,9 +156,13 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
 
     def __init__(self, config: EurekaAudioConfig) -> None:
         super().__init__(config)
-        self.audio_encoder = EurekaAudioEncoder(config.audio_config)
+        self.audio_encoder = EurekaAudioEncoder(config.audio_config, config.feature_layers)
+        layers = self.audio_encoder.feature_layers
+        self.feature_mix = (
+            FeatureMix(layers, config.audio_config) if len(layers) > 1 else nn.Identity()
+        )
         self.adapter = build_adapter(config.adapter_config)
-        self.language_model = Qwen3ForCausalLM(config.text_config)
+        self.language_model = _build_language_model(config.text_config)
         self.ctc_head: nn.Linear | None = None
         if config.ctc_vocab_size:
             self.add_ctc_head(nn.Linear(config.audio_config.d_model, config.ctc_vocab_size))
@@ -157,21 +176,57 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
 
     def get_output_embeddings(self) -> nn.Module:
         """The output head, which may be tied to the input embedding."""
-        return self.language_model.lm_head
+        return self.language_model.get_output_embeddings()
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         """Replace the output head, as `resize_token_embeddings` does."""
-        self.language_model.lm_head = new_embeddings
+        self.language_model.set_output_embeddings(new_embeddings)
 
     def add_ctc_head(self, head: nn.Linear) -> None:
         """Keep a head that the encoder has learnt to spell under; it becomes part of the model, and
-        learns no more, since no loss of the model's depends on it.
+        learns no more, since no loss of the model's depends on it. Whoever trains it on
+        `ctc_logits` lets it learn by `requires_grad_`.
         """
         self.config.ctc_vocab_size = head.out_features
         self.ctc_head = head.requires_grad_(False)
 
+    def encode_audio(self, input_features: Tensor, feature_lengths: Tensor | None = None) -> Tensor:
+        """What the encoder alone makes of log-mel windows: while it is frozen this can be kept and
+        given to `forward` or `get_audio_features` as `audio_features`.
+
+        Args:
+            input_features: `(A, M, F)`.
+            feature_lengths: `(A,)` mel frames that are real; `None` when every frame is.
+
+        Returns:
+            `(A, L, C)`, or `(A, L, n, C)` of n `feature_layers`; L = ceil(F / 2), or 1500 with
+            `pad_windows`.
+
+        Raises:
+            InvalidFeaturesError: features or lengths are unusable.
+        """
+        feature_lengths = _lengths_or_all(input_features, feature_lengths)
+        if self.config.pad_windows:
+            padded_AMF = self._pad_to_window(input_features, feature_lengths)
+            return self.audio_encoder(padded_AMF).last_hidden_state
+        if not self.config.trailing_silence_seconds:
+            return self.audio_encoder(input_features, feature_lengths).last_hidden_state
+        longer_AMF, longer_A = self._add_silence(input_features, feature_lengths)
+        features = self.audio_encoder(longer_AMF, longer_A).last_hidden_state
+        # What answers the silence is dropped; what the windows themselves gave has heard it.
+        features = features[:, : clock.num_encoder_frames(input_features.shape[-1])]
+        frames_L = torch.arange(features.shape[1], device=features.device)
+        ends_A = encoder_frame_lengths(feature_lengths).to(features.device)
+        outside_AL = (frames_L >= ends_A[:, None]).view(
+            *features.shape[:2], *[1] * (features.ndim - 2)
+        )
+        return features.masked_fill(outside_AL, 0.0)
+
     def get_audio_features(
-        self, input_features: Tensor, feature_lengths: Tensor | None = None
+        self,
+        input_features: Tensor | None = None,
+        feature_lengths: Tensor | None = None,
+        audio_features: Tensor | None = None,
     ) -> AudioFeaturesOutput:
         """Hear log-mel windows.
 
@@ -181,20 +236,22 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         Args:
             input_features: `(A, M, F)`.
             feature_lengths: `(A,)` mel frames that are real; `None` when every frame is.
+            audio_features: what `encode_audio` gave, in place of `input_features`, with
+                `feature_lengths`.
 
         Raises:
             InvalidFeaturesError: features or lengths are unusable.
         """
-        if feature_lengths is None:
-            feature_lengths = input_features.new_full(
-                input_features.shape[:1], input_features.shape[-1], dtype=torch.long
+        if audio_features is None and input_features is not None:
+            feature_lengths = _lengths_or_all(input_features, feature_lengths)
+            audio_features = self.encode_audio(input_features, feature_lengths)
+        elif audio_features is None or input_features is not None or feature_lengths is None:
+            raise InvalidFeaturesError(
+                "get_audio_features: expected input_features, or audio_features with "
+                "feature_lengths, got none or both; pass one of the two"
             )
-        if self.config.pad_windows:
-            encoded = self.audio_encoder(self._pad_to_window(input_features, feature_lengths))
-        else:
-            encoded = self.audio_encoder(input_features, feature_lengths)
+        heard_ALC = self.feature_mix(audio_features.to(self.adapter.proj.weight.dtype))
         token_lengths = audio_token_lengths(feature_lengths)
-        heard_ALC = encoded.last_hidden_state
         adapted = self.adapter(heard_ALC, token_lengths)
         return AudioFeaturesOutput(
             adapted.audio_embeds,
@@ -211,6 +268,25 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         positions_F = torch.arange(padded_AMF.shape[-1], device=padded_AMF.device)
         silent_AF = positions_F >= feature_lengths.to(padded_AMF.device)[:, None]
         return padded_AMF.masked_fill(silent_AF[:, None, :], SILENT_LOG_MEL)
+
+    def _add_silence(
+        self, input_features: Tensor, feature_lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let silence follow each window, as far as the encoder has positions for it.
+
+        Silence is what log-mel gives for it in the same clip: the floor below its loudest cell.
+        """
+        self.audio_encoder.check_features(input_features, feature_lengths)
+        added = round(self.config.trailing_silence_seconds * clock.SAMPLING_RATE / clock.HOP_LENGTH)
+        longest = self.audio_encoder.max_feature_length
+        width = min(input_features.shape[-1] + added, longest)
+        padded_AMF = nn.functional.pad(input_features, (0, width - input_features.shape[-1]))
+        positions_F = torch.arange(width, device=padded_AMF.device)
+        lengths_A = feature_lengths.to(padded_AMF.device)
+        after_A1F = (positions_F >= lengths_A[:, None])[:, None, :]
+        loudest_A11 = padded_AMF.masked_fill(after_A1F, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        floor_A11 = (loudest_A11 - LOG_MEL_RANGE).clamp(min=SILENT_LOG_MEL)
+        return torch.where(after_A1F, floor_A11, padded_AMF), (lengths_A + added).clamp(max=longest)
 
     def embed(
         self, input_ids: Tensor, audio: AudioFeaturesOutput | None, *, start_of_text: bool = True
@@ -253,6 +329,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         logits_to_keep: int | Tensor = 0,
         return_logits: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        audio_features: Tensor | None = None,
         **kwargs: Any,
     ) -> EurekaAudioOutput:
         """Predict the next token at every position.
@@ -272,6 +349,8 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
                 with labels, where the loss needs the head at the learnt positions only.
             num_items_in_batch: predicted tokens of the whole batch this is a part of (the Trainer's
                 gradient accumulation); the loss is then this part's share of the batch's mean.
+            audio_features: what `encode_audio` gave for the windows, in place of `input_features`;
+                `feature_lengths` are needed beside them.
             **kwargs: passed on to the language model.
 
         Raises:
@@ -279,8 +358,8 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             InvalidFeaturesError: features or lengths are unusable.
         """
         audio = None
-        if input_features is not None:
-            audio = self.get_audio_features(input_features, feature_lengths)
+        if input_features is not None or audio_features is not None:
+            audio = self.get_audio_features(input_features, feature_lengths, audio_features)
         if inputs_embeds is None and input_ids is not None:
             cached = past_key_values is not None and past_key_values.get_seq_length() > 0
             inputs_embeds = self.embed(input_ids, audio, start_of_text=not cached)
@@ -289,7 +368,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
                 "input_features: expected input_ids alone beside them, got inputs_embeds, in which "
                 "no placeholder can be found; place the audio with `embed` and pass no features"
             )
-        decoded = self.language_model.model(
+        decoded = self.language_model.base_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -305,7 +384,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             loss, ntp_loss = self._losses(hidden_BTD, labels, balance, num_items_in_batch)
         if return_logits or (return_logits is None and not (self.training and labels is not None)):
             kept = keep_positions(hidden_BTD, logits_to_keep)
-            logits = self.language_model.lm_head(kept)
+            logits = self.get_output_embeddings()(kept)
         return EurekaAudioOutput(
             loss=loss,
             logits=logits,
@@ -373,7 +452,7 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         """Eq. 4 and its first term, Eq. 2. Labels are shifted here and nowhere else."""
         targets_BT = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED_LABEL)
         learnt_BT = (targets_BT != IGNORED_LABEL).to(hidden_BTD.device)
-        logits_PV = self.language_model.lm_head(hidden_BTD[learnt_BT])  # P learnt positions
+        logits_PV = self.get_output_embeddings()(hidden_BTD[learnt_BT])  # P learnt positions
         targets_P = targets_BT[learnt_BT.to(targets_BT.device)].to(logits_PV.device)
         summed = nn.functional.cross_entropy(logits_PV.float(), targets_P, reduction="sum")
         ntp_loss = summed / max(len(targets_P), 1)
@@ -385,3 +464,27 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             # The whole of Eq. 4 takes its share, or lambda would grow with the number of parts.
             loss = loss * (len(targets_P) / num_items_in_batch)
         return loss, ntp_loss
+
+
+def _build_language_model(config: Any) -> Any:
+    """A causal language model of any kind whose logits are its head's.
+
+    Raises:
+        ConfigError: its logits are computed by more than its head, which we would leave out.
+    """
+    scaled = [name for name in SCALED_LOGITS if getattr(config, name, None) not in (None, 1.0)]
+    if scaled:
+        raise ConfigError(
+            f"text_config: expected a language model whose logits are its head's, got "
+            f"{config.model_type} with {', '.join(scaled)}; choose another, such as qwen3 or llama"
+        )
+    return AutoModelForCausalLM.from_config(config)
+
+
+def _lengths_or_all(input_features: Tensor, feature_lengths: Tensor | None) -> Tensor:
+    """The lengths `(A,)` given, or those of windows without padding."""
+    if feature_lengths is not None:
+        return feature_lengths
+    return input_features.new_full(
+        input_features.shape[:1], input_features.shape[-1], dtype=torch.long
+    )

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from eureka_audio.errors import ConfigError
-from eureka_audio.model.configuration import EurekaAudioConfig
+from eureka_audio.model.configuration import EurekaAudioConfig, causal_config
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Whisper-large-v3's encoder and Qwen3-1.7B, the start of the paper (section 3.1) and the shapes
@@ -100,7 +100,7 @@ def preset(name: str, **overrides: Any) -> EurekaAudioConfig:
         if key not in known:
             raise ConfigError(f"preset {name}: no field {key!r}{_nearest(key, known)}")
         if isinstance(value, dict):
-            known_of_key = _fields(EurekaAudioConfig.sub_configs[key])
+            known_of_key = _fields(_config_class(key, {**settings.get(key, {}), **value}))
             for sub_key in value:
                 if sub_key not in known_of_key:
                     raise ConfigError(
@@ -110,6 +110,13 @@ def preset(name: str, **overrides: Any) -> EurekaAudioConfig:
             value = {**settings.get(key, {}), **value}
         settings[key] = value
     return EurekaAudioConfig(**settings)
+
+
+def _config_class(key: str, settings: dict[str, Any]) -> Any:
+    """The class of a sub-configuration; a language model's depends on its kind."""
+    if key == "text_config":
+        return causal_config(settings.get("model_type", "qwen3"))
+    return EurekaAudioConfig.sub_configs[key]
 
 
 def _fields(config_class: Any) -> set[str]:

@@ -7,6 +7,9 @@ why ids are assembled here rather than rendered to one string and parsed again.
     one window of U      <|audio_start|><|audio_pad|>*U<|audio_end|>, no newline around it
     the answer's opening <|im_start|>assistant\n<think>\n\n</think>\n\n, an empty think block
 
+The think block is Qwen3's alone: it is left out where the tokenizer has no `<think>`, so for Llama,
+SmolLM2 and Qwen2 the template is plain ChatML.
+
 Source: the released model's prompt format (Qwen3's template, section 3.1). Departure: the released
 code recognises special tokens in user text; here they stay text.
 """
@@ -123,9 +126,11 @@ def _add_reply(
 
 
 def _answer_opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    opening = [token_id(tokenizer, TURN_START), *encode_plain(tokenizer, "assistant\n")]
+    if THINK_START not in tokenizer.get_added_vocab():
+        return opening
     return [
-        token_id(tokenizer, TURN_START),
-        *encode_plain(tokenizer, "assistant\n"),
+        *opening,
         token_id(tokenizer, THINK_START),
         *encode_plain(tokenizer, "\n\n"),
         token_id(tokenizer, THINK_END),

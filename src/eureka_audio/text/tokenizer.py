@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
@@ -32,6 +32,22 @@ SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END, *AUDIO_TOKENS, THINK_START,
 def add_audio_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
     """Make the audio tokens known to a plain Qwen tokenizer; returns how many were new."""
     return int(tokenizer.add_special_tokens({"additional_special_tokens": list(AUDIO_TOKENS)}))
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Make a language model's own tokenizer able to write our conversations; returns how many
+    tokens are new.
+
+    Audio tokens are added, the tokens that open and close a turn where they are missing, and a
+    padding token is named.
+    """
+    had = len(tokenizer)
+    known = tokenizer.get_added_vocab()
+    missing = [token for token in (TURN_START, TURN_END, *AUDIO_TOKENS) if token not in known]
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in missing])
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or TURN_END
+    return len(tokenizer) - had
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:

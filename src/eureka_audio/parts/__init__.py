@@ -1,0 +1,1 @@
+"""Pretrained parts a model is joined from: what there is, where it comes from, how it is read."""
