@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from eureka_audio.records import AudioClip
 from eureka_audio.tasks.catalogue import LANGUAGES
 from eureka_audio.text.letters import BLANK, CHARACTERS
+from eureka_audio.text.tokenizer import END_OF_TEXT, token_id
 
 UNKNOWN = -1  # the length of a target that is not known
 
@@ -95,6 +97,12 @@ def greedy_letters(logits_ALV: Tensor, frame_lengths: Tensor) -> list[str]:
     """What the letters' head spells, row by row."""
     spelt = greedy_ids(logits_ALV, frame_lengths, BLANK)
     return ["".join(CHARACTERS[i - 1] for i in ids).strip() for ids in spelt]
+
+
+def blank_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that stands for nothing said: the end of a text, which no transcript holds."""
+    has_end = END_OF_TEXT in tokenizer.get_added_vocab()
+    return token_id(tokenizer, END_OF_TEXT) if has_end else int(tokenizer.pad_token_id)
 
 
 def spoken_words(clip: AudioClip) -> str | None:

@@ -18,9 +18,9 @@ from eureka_audio.durable import atomic_write
 from eureka_audio.errors import ConfigError
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import save_checkpoint as save_model
-from eureka_audio.text.tokenizer import END_OF_TEXT, token_id
 from eureka_audio.training.checkpoint import check_start, is_finished, newest
 from eureka_audio.training.collator import MultimodalCollator
+from eureka_audio.training.ctc import blank_token
 from eureka_audio.training.evaluation import Evaluation
 from eureka_audio.training.multimodal import MultimodalModel, choose_trainable
 from eureka_audio.training.recipe import Recipe, StageConfig, stage_seed
@@ -66,8 +66,7 @@ def run_stage(space: Workspace, name: str) -> None:
     collate = MultimodalCollator(
         learnt_from, processor, stage, banks=banks, texts=space.texts(stage)
     )
-    blank_id = token_id(processor.tokenizer, END_OF_TEXT)
-    learner = MultimodalModel(model, stage.losses, blank_id)
+    learner = MultimodalModel(model, stage.losses, blank_token(processor.tokenizer))
     train(
         learner,
         own_batches(space, plan_mixture(space.recipe, name, learnt_from), collate, stage),
