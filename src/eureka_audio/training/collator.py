@@ -25,7 +25,7 @@ from eureka_audio.training.conversations import ConversationDraws, Text
 from eureka_audio.training.ctc import num_learnt, pad_targets, spoken_words
 from eureka_audio.training.recipe import StageConfig
 
-SHAPE_MULTIPLE = 32  # tokens and mel frames: few shapes
+SHAPE_MULTIPLE = 16  # tokens and mel frames: few shapes
 MEL_FRAMES_PER_ENCODER_FRAME = 2
 
 
