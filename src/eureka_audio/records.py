@@ -4,7 +4,7 @@ All of them are frozen pydantic models: validated on entry, JSON on the way out,
 so that a data machine needs no GPU stack.
 """
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,14 +24,6 @@ class Speaker(Record):
     id: str | None = None
     gender: Literal["male", "female"] | None = None
     age_group: Literal["adult", "child"] | None = None
-
-
-class Phone(NamedTuple):
-    """One sound of speech: its label (ARPABET, lower case) and its place in the clip."""
-
-    label: str
-    start_seconds: float
-    end_seconds: float
 
 
 class AudioEvent(Record):
@@ -55,9 +47,7 @@ class AudioClip(Record):
     ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is
     unknown, which is not the same as absent: a task that needs it leaves the clip out. ``events``
     is ``None`` when unknown and a complete, start-ordered list otherwise: every audible event of
-    the clip is in it.
-    ``phones`` likewise: where it is known, nobody speaks outside of it. ``emotion`` is what a voice
-    is meant to convey, in one word.
+    the clip is in it. ``emotion`` is what a voice is meant to convey, in one word.
     """
 
     id: str
@@ -67,7 +57,6 @@ class AudioClip(Record):
     language: str | None = None
     speaker: Speaker | None = None
     events: tuple[AudioEvent, ...] | None = None
-    phones: tuple[Phone, ...] | None = None
     background: str | None = None
     emotion: str | None = None
     dense_caption: str | None = None

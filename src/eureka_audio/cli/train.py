@@ -93,9 +93,7 @@ def run(args: argparse.Namespace) -> int:
             lambda path: load_audio(path).waveform,
             args.overlap,
         )
-    launch(
-        partial(_train, recipe, out, args.data, recordings, cache, args.only), recipe.processes
-    )
+    launch(partial(_train, recipe, out, args.data, recordings, cache, args.only), recipe.processes)
     return 0
 
 

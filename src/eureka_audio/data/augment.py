@@ -5,7 +5,6 @@ sample, in any worker and after any resume.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -25,7 +24,6 @@ class AugmentConfig(Config):
     Unstated: the paper names no augmentation. These suit a few hours of clean, close speech.
     """
 
-    mix_events_probability: float = 0.4
     sound_as_noise_probability: float = 0.3
     speed_probability: float = 0.7
     speed_range: tuple[float, float] = (0.9, 1.12)
@@ -61,30 +59,9 @@ class FeatureAugmentConfig(Config):
     channel_dropout: float = 0.05
 
 
-class Timeline(NamedTuple):
-    """Where a moment of a clip lies after augmentation: at `seconds / speed + shift_seconds`."""
-
-    speed: float = 1.0
-    shift_seconds: float = 0.0
-
-    def place(self, seconds: float) -> float:
-        """The second at which what was at `seconds` is heard now."""
-        return seconds / self.speed + self.shift_seconds
-
-
-UNMOVED = Timeline()
-
-
-class Augmented(NamedTuple):
-    """Samples `(S',)` after augmentation, and where their moments went."""
-
-    samples: Samples
-    timeline: Timeline
-
-
 def augment_waveform(
     samples: Samples, config: AugmentConfig, rng: np.random.Generator, noise: NoiseSource
-) -> Augmented:
+) -> Samples:
     """Speed, room, noise, band limit, silence around and gain, each by chance.
 
     Args:
@@ -96,15 +73,11 @@ def augment_waveform(
     Returns:
         float32 in [-1, 1]; their number S' differs from S where speed or shift acted.
     """
-    speed, before = 1.0, 0
     if rng.random() < config.speed_probability:
-        speed = float(rng.uniform(*config.speed_range))
-        samples = change_speed(samples, speed)
+        samples = change_speed(samples, float(rng.uniform(*config.speed_range)))
     if rng.random() < config.shift_probability:
-        before, after = map(
-            int, rng.integers(0, int(config.max_shift_seconds * SAMPLING_RATE) + 1, size=2)
-        )
-        samples = np.pad(samples, (before, after))
+        most = int(config.max_shift_seconds * SAMPLING_RATE)
+        samples = np.pad(samples, tuple(rng.integers(0, most + 1, size=2)))
     if rng.random() < config.room_probability:
         samples = add_room(samples, float(rng.uniform(*config.room_decay_seconds)), rng)
     if rng.random() < config.noise_probability:
@@ -114,8 +87,8 @@ def augment_waveform(
     if rng.random() < config.band_limit_probability:
         samples = limit_band(samples, int(rng.integers(*config.band_limit_hz)))
     samples = samples * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
-    clipped = np.clip(samples, -1.0, 1.0).astype(np.float32)
-    return Augmented(clipped, Timeline(speed, before / SAMPLING_RATE))
+    clipped: Samples = np.clip(samples, -1.0, 1.0).astype(np.float32)
+    return clipped
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:

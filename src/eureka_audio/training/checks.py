@@ -57,7 +57,7 @@ def check_files(source: str, clips: Iterable[AudioClip]) -> None:
 
 
 def check_tasks(stage: StageConfig, clips: dict[str, list[AudioClip]]) -> None:
-    """Refuse tasks that are unknown or suit no clip, and spelling where nobody is known to speak."""
+    """Refuse tasks that are unknown or suit no clip, and spelling where nobody speaks."""
     for source, weights in stage.tasks.items():
         check_fitness(ClipSource(source, tuple(clips[source]), None), weights)
     for task in stage.evaluate.values():

@@ -101,7 +101,7 @@ class MultimodalCollator:
             if self.feature_augment is not None:
                 features = mask_encoder_features(features, self.feature_augment, rng)
             return torch.from_numpy(features)
-        waveform = hear(self.sources, sample, self.augment, rng).waveform
+        waveform = hear(self.sources, sample, self.augment, rng)
         log_mel = self.processor.window_features(waveform)[0]
         if self.augment is None:
             return log_mel
@@ -144,7 +144,10 @@ class MultimodalCollator:
     def _targets(
         self, clips: Sequence[AudioClip], feature_lengths: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, int]]:
-        frames, tokens = encoder_frame_lengths(feature_lengths), audio_token_lengths(feature_lengths)
+        frames, tokens = (
+            encoder_frame_lengths(feature_lengths),
+            audio_token_lengths(feature_lengths),
+        )
         said = [spoken_words(clip) for clip in clips]
         letters = [None if words is None else encode_characters(words) for words in said]
         spelt = [encode_plain(self.processor.tokenizer, words) if words else None for words in said]

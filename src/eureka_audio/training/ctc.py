@@ -7,6 +7,7 @@ model is not run.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ def pad_targets(
 
 def frames_needed(ids: Sequence[int]) -> int:
     """Frames in which a target can be spelt: one each, and a blank between two of the same."""
-    return len(ids) + sum(left == right for left, right in zip(ids, ids[1:], strict=False))
+    return len(ids) + sum(left == right for left, right in pairwise(ids))
 
 
 def num_learnt(target_lengths: Tensor, frame_lengths: Tensor) -> int:

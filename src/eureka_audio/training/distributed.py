@@ -77,7 +77,9 @@ def choose_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device: expected a CUDA device for {wanted!r}, found none; use device=cpu")
+        raise ConfigError(
+            f"device: expected a CUDA device for {wanted!r}, found none; use device=cpu"
+        )
     return wanted
 
 

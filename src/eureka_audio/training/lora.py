@@ -50,9 +50,7 @@ class LoraLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """The layer's output `(..., O)`, its update added."""
-        update = nn.functional.linear(
-            nn.functional.linear(input, self.lora_down), self.lora_up
-        )
+        update = nn.functional.linear(nn.functional.linear(input, self.lora_down), self.lora_up)
         return super().forward(input) + self.scale * update
 
     @torch.no_grad()

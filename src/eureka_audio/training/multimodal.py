@@ -66,7 +66,8 @@ class MultimodalModel(nn.Module):
         heard = self.model.get_audio_features(**audio)
         parts: dict[str, Tensor] = {}
         if self.losses.next_token:
-            assert input_ids is not None and labels is not None
+            assert input_ids is not None
+            assert labels is not None
             parts["next_token"] = self._next_token_sum(heard, input_ids, attention_mask, labels)
         if self.losses.ctc:
             parts["ctc"] = self._ctc_sum(heard, targets["tokens"], targets["token_lengths"])

@@ -172,35 +172,43 @@ class StageConfig(Config):
     def _check_effects(self) -> Self:
         """No setting is without effect, and nothing that is learnt lacks its setting."""
         heard, learns = self.source_names, set(self.trainable)
-        wants_answers = not self.losses.from_audio_alone
-        faults = {
-            "tasks: give tasks to every source of mixture.weights, and to no other; got none for "
-            f"{sorted(heard - self.tasks.keys())}, and some for {sorted(self.tasks.keys() - heard)}": (
-                wants_answers and heard != self.tasks.keys()
+        answers, letters = self.losses.next_token > 0, self.losses.letters > 0
+        faults = (
+            (
+                answers and heard != self.tasks.keys(),
+                "tasks: expected tasks for the sources of mixture.weights, got none for "
+                f"{sorted(heard - self.tasks.keys())}, and without effect for "
+                f"{sorted(self.tasks.keys() - heard)}",
             ),
-            "tasks: without effect where losses.next_token is 0": not wants_answers
-            and bool(self.tasks),
-            "text_share: without effect where losses.next_token is 0": not wants_answers
-            and self.text_share > 0,
-            "text: without effect where text_share is 0": bool(self.text) and not self.text_share,
-            "lora: without effect unless language_model is among trainable": self.lora is not None
-            and "language_model" not in learns,
-            "language_model: it learns nothing where losses.next_token is 0": not wants_answers
-            and "language_model" in learns,
-            "augment, feature_augment: one of them, not both; a frozen encoder's features are kept, "
-            "or waveforms are changed and heard anew": self.augment is not None
-            and self.feature_augment is not None,
-            "feature_augment: without effect where audio_encoder learns": self.feature_augment
-            is not None and "audio_encoder" in learns,
-            "augment.mix_events_probability: set it to 0; a task knows of one clip only": (
-                self.augment is not None and self.augment.mix_events_probability > 0
+            (
+                not answers and (self.tasks or self.text_share or "language_model" in learns),
+                "losses.next_token is 0: tasks, text_share and a trainable language_model have no "
+                "effect; drop them, or give it a weight",
             ),
-            "losses.letters: expected ctc_head among trainable": self.losses.letters > 0
-            and not learns & {"ctc_head", "audio_encoder"},
-            "ctc_head: it learns nothing where losses.letters is 0": self.losses.letters == 0
-            and "ctc_head" in learns,
-        }  # fmt: skip
-        for message, is_fault in faults.items():
+            (self.text and not self.text_share, "text: without effect where text_share is 0"),
+            (
+                self.lora is not None and "language_model" not in learns,
+                "lora: without effect unless language_model is among trainable",
+            ),
+            (
+                self.augment is not None and self.feature_augment is not None,
+                "augment, feature_augment: expected one of them: waveforms are changed and heard "
+                "anew, or the features of a frozen encoder are kept",
+            ),
+            (
+                self.feature_augment is not None and "audio_encoder" in learns,
+                "feature_augment: without effect where audio_encoder learns; use augment",
+            ),
+            (
+                letters and not learns & {"ctc_head", "audio_encoder"},
+                "losses.letters: expected ctc_head or audio_encoder among trainable",
+            ),
+            (
+                not letters and "ctc_head" in learns,
+                "ctc_head: it learns nothing where losses.letters is 0",
+            ),
+        )
+        for is_fault, message in faults:
             if is_fault:
                 raise ValueError(message)
         return self

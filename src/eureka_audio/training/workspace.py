@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Workspace:
     recordings: Path | None
     cache: Path
     start: Start
-    world: World = World()
+    world: World = field(default_factory=World)
 
     def clips(self, name: str) -> list[AudioClip]:
         """The clips of a source.
