@@ -22,8 +22,8 @@ from eureka_audio.errors import CheckpointError
 from eureka_audio.training import checkpoint
 from eureka_audio.training.checkpoint import (
     DIGESTS,
-    list_checkpoints,
     is_finished,
+    list_checkpoints,
     load_learnt,
     newest,
     resume_latest,

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
 from transformers import WhisperFeatureExtractor
 
 from eureka_audio.manifest import write_manifest

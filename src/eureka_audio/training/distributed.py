@@ -69,7 +69,7 @@ def without_sync(model: nn.Module) -> AbstractContextManager[object]:
 
 
 def choose_device(wanted: str) -> str:
-    """ "auto" is a CUDA device where there is one.
+    """The device asked for; "auto" is a CUDA device where there is one.
 
     Raises:
         ConfigError: CUDA is asked for and not there.

@@ -53,7 +53,7 @@ class MultimodalModel(nn.Module):
         labels: Tensor | None = None,
         **audio: Tensor,
     ) -> BatchLoss:
-        """This batch's share of a step's loss.
+        """The batch's share of a step's loss.
 
         Args:
             totals: what the whole step learns, by kind (`MultimodalCollator`'s counts).
