@@ -43,9 +43,10 @@ from eureka_audio.inference.bench import (
     speed,
     transformers_times,
 )
-from eureka_audio.inference.engine import Decoding, Engine
+from eureka_audio.inference.decoding import Decoding
+from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.hardware import PeakMemory, fingerprint
-from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.requests import GenerationRequest
 from eureka_audio.model import (
     EurekaAudioAdapterConfig,
     EurekaAudioForConditionalGeneration,
@@ -199,9 +200,7 @@ def measure_prefill(name: str, device: torch.device, sizes: Sizes) -> list[Row]:
             hearing = timed(
                 lambda audio=audio: model.get_audio_features(**audio), device, sizes.num_runs
             )
-            whole = timed(
-                lambda batch=batch: Decoding.start(model, **batch), device, sizes.num_runs
-            )
+            whole = timed(lambda batch=batch: prefill(model, batch), device, sizes.num_runs)
         rows.append(
             {
                 "clips": num_clips,
@@ -379,12 +378,12 @@ def heard(
     model: EurekaAudio, encoded: list[EncodedConversation], num_tokens: int
 ) -> tuple[Tensor, list[list[int]]]:
     """Logits of every real position of a batch, and the greedy answers to it."""
-    engine = Engine(model.model, model.processor)
     batch = model.processor.collate(encoded).to(model.model.device)
     logits = model.model(**batch).logits[batch["attention_mask"].bool()].cpu()
-    limits = [num_tokens] * len(encoded)
-    answers = engine.generate(encoded, limits, GenerationOptions())
-    return logits, [answer.token_ids for answer in answers]
+    requests = [GenerationRequest(item, num_tokens, max_repeats=None) for item in encoded]
+    with AudioEngine(model.model, model.processor).submitted(requests) as handles:
+        answers = [[event.token_id for event in handle] for handle in handles]
+    return logits, answers
 
 
 @contextmanager
@@ -397,6 +396,14 @@ def exact_products() -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def prefill(model: EurekaAudioForConditionalGeneration, batch: dict[str, Tensor]) -> Tensor:
+    """The logits `(B, V)` after prompts of one length, heard and read at once."""
+    audio = model.get_audio_features(batch["input_features"], batch["feature_lengths"])
+    decoding = Decoding(model)
+    decoding.start(len(batch["input_ids"]))
+    return decoding.extend(model.embed(batch["input_ids"], audio))
 
 
 def make_batch(

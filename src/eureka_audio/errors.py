@@ -79,6 +79,14 @@ class EvaluationError(EurekaAudioError):
     """
 
 
+class RunError(EurekaAudioError):
+    """A run over many questions cannot be begun or go on.
+
+    Its folder holds another run or is held by another process, its books are damaged, or a model
+    does not answer at all. What was answered stays.
+    """
+
+
 class EndpointError(EurekaAudioError):
     """A model server could not be asked, or what it sent back cannot be used.
 
@@ -91,5 +99,25 @@ class EndpointError(EurekaAudioError):
         self.retryable = retryable
 
 
+class ModelDownError(EndpointError):
+    """A model gives no answers at all, or refuses our key: going on would only fail more."""
+
+
 class MissingDependencyError(EurekaAudioError):
     """An optional package or system program is needed; the message says how to install it."""
+
+
+class EngineError(EurekaAudioError):
+    """The engine cannot answer this request."""
+
+
+class EngineBusyError(EngineError):
+    """As many requests are waiting as may wait; the same request may succeed later."""
+
+
+class EngineClosedError(EngineError):
+    """The engine takes no more requests, because it was closed or because it broke."""
+
+
+class RequestCancelledError(EngineError):
+    """The request was cancelled before its answer ended."""

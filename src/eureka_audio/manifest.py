@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from eureka_audio.durable import atomic_write
 from eureka_audio.errors import ManifestError
-from eureka_audio.records import AudioClip, Record
+from eureka_audio.records import AudioClip, Record, Split
 
 R = TypeVar("R", bound=Record)
+MANIFEST_NAME = "manifest.jsonl"
 
 
 def read_manifest(path: str | Path, record_type: type[R]) -> Iterator[R]:
@@ -41,6 +42,25 @@ def read_manifest(path: str | Path, record_type: type[R]) -> Iterator[R]:
                 raise ManifestError(_describe(path, number, record_type, error)) from error
 
 
+def read_clips(path: str | Path, split: Split | None = None) -> list[AudioClip]:
+    """The clips of a manifest, with absolute paths: the one way to read clips.
+
+    Args:
+        path: a manifest, or a folder with ``manifest.jsonl``.
+        split: only these.
+
+    Raises:
+        ManifestError: the file is missing, or a line is not a valid clip.
+    """
+    path = Path(path)
+    manifest = (path / MANIFEST_NAME if path.is_dir() else path).resolve()
+    return [
+        clip.model_copy(update={"path": str(audio_path(clip, manifest))})
+        for clip in read_manifest(manifest, AudioClip)
+        if split in (None, clip.split)
+    ]
+
+
 def _describe(path: Path, number: int, record_type: type[Record], error: ValidationError) -> str:
     """The message of a bad line: where, which field, what was wrong, what to do."""
     first = error.errors(include_url=False)[0]
@@ -52,15 +72,16 @@ def _describe(path: Path, number: int, record_type: type[Record], error: Validat
     )
 
 
-def write_manifest(path: str | Path, records: Iterable[Record]) -> int:
+def write_manifest(path: str | Path, records: Iterable[Record], *, defaults: bool = False) -> int:
     """Write records as JSON lines, all or nothing, and return how many there were.
 
-    Fields that hold their default are left out, which keeps lines short and reads back the same.
+    Fields that hold their default are left out, which keeps lines short and reads back the same;
+    ``defaults`` writes them for readers that do not know them.
     """
     count = 0
     with atomic_write(path) as stream:
         for record in records:
-            print(record.model_dump_json(exclude_defaults=True), file=stream)
+            print(record.model_dump_json(exclude_defaults=not defaults), file=stream)
             count += 1
     return count
 

@@ -313,7 +313,8 @@ def parse_messages(messages: Any) -> Conversation:
 
     A message is `{"role": ..., "content": text or parts}`. A part is `{"type": "text", "text":
     ...}`, or `{"type": "audio", "audio": anything load_audio takes}` as in transformers, or
-    `{"type": "audio_url", "audio_url": {"url": path, URL or data URI}}` as in the authors' code.
+    `{"type": "audio_url", "audio_url": {"url": path, URL or data URI}}` as in the authors' code, or
+    `{"type": "input_audio", "input_audio": {"data": base64, "format": "wav"}}` as in OpenAI's API.
 
     Raises:
         MessageError: naming the message and part that are malformed.
@@ -353,8 +354,13 @@ def _parse_part(where: str, part: Any) -> TextPart | AudioPart:
         url = url.get("url") if isinstance(url, Mapping) else url
         if url is not None:
             return AudioPart(audio=url)
+    if kind == "input_audio":
+        sent = part.get("input_audio")
+        data = sent.get("data") if isinstance(sent, Mapping) else None
+        if isinstance(data, str):  # its format is read from the bytes, whatever it is called
+            return AudioPart(audio=f"data:audio/*;base64,{data}")
     raise MessageError(
-        f"{where}: expected a part of type text, audio or audio_url with its content, "
+        f"{where}: expected a part of type text, audio, audio_url or input_audio with its content, "
         f"got {part!r:.80}"
     )
 

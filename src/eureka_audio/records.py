@@ -4,6 +4,7 @@ All of them are frozen pydantic models: validated on entry, JSON on the way out,
 so that a data machine needs no GPU stack.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -98,3 +99,59 @@ class Conversation(Record):
     """Turns in order. A training conversation ends with the assistant's, which is learnt."""
 
     messages: tuple[Message, ...]
+
+
+class ConversationRow(Record):
+    """A conversation to learn, on a line of a manifest.
+
+    The audio of its parts is a path, relative to the folder of the manifest or absolute. ``meta``
+    says where the row comes from; training passes it over.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    meta: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is learnt."""
+        return Conversation(messages=self.messages)
+
+
+class Question(Record):
+    """A multiple-choice question about a clip.
+
+    ``answer`` is the index of the choice that its writer holds to be right; no model is shown it.
+    """
+
+    query: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+class Answer(Record):
+    """What one model answered: the index of a choice (``None``: none could be read), and why."""
+
+    model: str
+    choice: int | None
+    reasoning: str = ""
+
+
+Consistency = Literal["STRONG_MATCH", "WEAK_MATCH", "CONFLICT"]
+FinalAction = Literal["KEEP_USING_WINNER", "DISCARD"]
+
+
+class Verdict(Record):
+    """What the judge says of the answers to one question.
+
+    ``winner`` is "TIE", "NONE", or "MODEL_A", "MODEL_B" and so on, by the order in which the judge
+    was shown the answers.
+
+    Source: the paper's appendix (prompt of the verification step).
+    """
+
+    consensus: bool
+    consistency_with_caption: Consistency
+    winner: str
+    reasoning: str
+    final_action: FinalAction

@@ -493,6 +493,19 @@ def test_a_bomb_is_refused_in_little_memory(bomb: bytes, limits: AudioLimits) ->
     assert peak < 24 * 2**20
 
 
+def test_what_is_too_long_by_its_header_is_refused_before_it_is_decoded(
+    bomb: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object, **__: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(decoders.soundfile.SoundFile, "read", decode)
+    for limits in (AudioLimits(max_duration_seconds=30), AudioLimits(max_decoded_bytes=2**26)):
+        refusal(bomb, AudioLimitError, limits=limits)
+    with pytest.raises(AudioFormatError):
+        load_audio(bomb, limits=AudioLimits(max_duration_seconds=601))
+
+
 def test_a_forged_rate_or_channel_count_is_refused_by_its_first_block() -> None:
     limits = AudioLimits()
     fast = encode(np.zeros((6_000, 1)), 655_350, format="FLAC")

@@ -60,13 +60,12 @@ def test_windows_too_small_to_borrow_from_are_refused() -> None:
         st.tuples(st.floats(0.001, 7.0), st.sampled_from([0.0, 1e-5, 0.02, 0.3])), max_size=8
     ),
     max_seconds=st.floats(0.5, 12.0),
-    fraction=st.floats(0.1, 1.0),
 )
 def test_pauses_tile_and_no_sounding_chunk_is_too_long(
-    pieces: list[tuple[float, float]], max_seconds: float, fraction: float
+    pieces: list[tuple[float, float]], max_seconds: float
 ) -> None:
     waveform = np.concatenate([np.zeros(0, np.float32), *(noise(*piece) for piece in pieces)])
-    spans = split_at_pauses(waveform, max_seconds=max_seconds, min_seconds=fraction * max_seconds)
+    spans = split_at_pauses(waveform, max_seconds=max_seconds)
     assert_tiles(spans, len(waveform))
     for span in spans:
         assert span.is_silent or span.end - span.start <= max_seconds * 16_000 + 160
@@ -77,7 +76,7 @@ def test_pauses_tile_and_no_sounding_chunk_is_too_long(
 def test_the_cut_falls_into_the_pause() -> None:
     waveform = noise(20.0)
     waveform[16_000 * 9 : 16_000 * 9 + 4_800] *= 0.01  # 9.0 to 9.3 s
-    first, second = split_at_pauses(waveform, max_seconds=12.0, min_seconds=5.0)
+    first, second = split_at_pauses(waveform, max_seconds=12.0)
     assert 9.0 < first.end_seconds < 9.3
     assert second.start == first.end
 
@@ -86,8 +85,26 @@ def test_a_click_is_no_pause_and_a_short_closure_is_none_either() -> None:
     waveform = noise(14.0)
     waveform[16_000 * 6 : 16_000 * 6 + 640] = 0  # 40 ms of closure
     waveform[16_000 * 8 : 16_000 * 8 + 3_200] *= 0.05  # 200 ms of pause
-    first, _ = split_at_pauses(waveform, max_seconds=12.0, min_seconds=5.0)
+    first, _ = split_at_pauses(waveform, max_seconds=12.0)
     assert 8.0 < first.end_seconds < 8.2
+    assert not first.ends_in_speech
+
+
+@pytest.mark.parametrize("room", [0.0, 0.002, 0.02])
+def test_the_longest_pause_parts_first_however_loud_the_room(room: float) -> None:
+    speech = [noise(3.0, 0.2), noise(0.3, 0), noise(5.0, 0.2), noise(0.9, 0), noise(4.0, 0.2)]
+    waveform = np.concatenate(speech)
+    waveform += noise(len(waveform) / 16_000, room, seed=1)
+    first, _ = split_at_pauses(waveform, max_seconds=12.0)
+    assert 8.3 < first.end_seconds < 9.2
+    assert not first.ends_in_speech
+    assert [s.ends_in_speech for s in split_at_pauses(waveform, max_seconds=6.0)] == [False] * 3
+
+
+def test_a_cut_without_a_pause_is_marked() -> None:
+    first, second = split_at_pauses(noise(20.0), max_seconds=12.0)
+    assert first.ends_in_speech
+    assert not second.ends_in_speech  # the recording ends there anyway
 
 
 def test_two_hours_of_silence_are_one_span() -> None:
@@ -112,10 +129,10 @@ def test_quiet_speech_is_not_silence() -> None:
 
 def test_even_loudness_gives_chunks_of_full_length_or_less_never_tiny_ones() -> None:
     waveform = np.full(16_000 * 25, 0.1, dtype=np.float32)
-    spans = split_at_pauses(waveform, max_seconds=12.0, min_seconds=5.0)
-    assert all(5.0 <= span.end_seconds - span.start_seconds <= 12.0 for span in spans)
+    spans = split_at_pauses(waveform, max_seconds=12.0)
+    assert all(4.0 <= span.end_seconds - span.start_seconds <= 12.0 for span in spans)
 
 
 def test_senseless_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="min <= max"):
-        split_at_pauses(noise(1.0), max_seconds=1.0, min_seconds=2.0)
+    with pytest.raises(ValueError, match="max_seconds"):
+        split_at_pauses(noise(1.0), max_seconds=0.1)

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from eureka_audio.asking.rounds import RunOptions
 from eureka_audio.clients.openai import OpenAIClient
 from eureka_audio.clients.wire import Endpoint, RetryLaterError
 from eureka_audio.errors import AudioNotFoundError, ConfigError, EndpointError
-from eureka_audio.evaluation.runner import RunIdentity, RunOptions, run_trials
+from eureka_audio.evaluation.runner import RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
 from eureka_audio.protocols import AudioLanguageModel, Reply, TextLanguageModel
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart

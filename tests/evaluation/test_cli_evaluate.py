@@ -50,7 +50,7 @@ def test_the_table_tells_the_rule_the_score_and_the_reasons(
 def test_a_failed_row_exits_1(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with predictions.open("a") as stream:
         stream.write("not json\n")
-    assert run("mmau", str(predictions), "--rule", "official", "--out", "/dev/null/x") == 2
+    assert run("mmau", str(predictions), "--rule", "official", "--out", "/dev/null/x") == 1
     out = predictions.with_name("r.jsonl")
     assert run("mmau", str(predictions), "--rule", "official", "--out", str(out)) == 1
 

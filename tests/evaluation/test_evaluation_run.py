@@ -13,8 +13,12 @@ import soundfile
 from eureka_audio.cli.main import main
 from eureka_audio.clients.scripted import ScriptedModel
 from eureka_audio.errors import AudioFormatError, EurekaAudioError, EvaluationError
-from eureka_audio.evaluation.report import paper_tables, tables_with_ours, write_report
-from eureka_audio.evaluation.report_page import page
+from eureka_audio.evaluation.report import (
+    evaluation_page,
+    paper_tables,
+    tables_with_ours,
+    write_report,
+)
 from eureka_audio.evaluation.results import parts_of, read_summary, score_run
 from eureka_audio.protocols import Reply
 from eureka_audio.records import Conversation
@@ -119,7 +123,7 @@ def test_the_page_is_closed_and_inert(mmau: Path, tmp_path: Path) -> None:
     assert text.count("<script") == text.count("</script>") == 2
     assert SCRIPT not in text
     assert not re.search(r"(?:src|href)=|https?://(?!www\.w3\.org/2000/svg)", text)
-    (block,) = re.findall(r'<script type="application/json" id="report">(.*?)</script>', text)
+    (block,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
     content = json.loads(block)
     (shown,) = content["runs"]
     assert [item["state"] for item in shown["items"]] == ["good", "good", "none", "bad"]
@@ -133,7 +137,7 @@ def test_the_page_is_closed_and_inert(mmau: Path, tmp_path: Path) -> None:
 
 
 def test_no_text_can_leave_its_place_in_the_page() -> None:
-    text = page({"title": "</script>{{js}}\u2028<!--&"})
+    text = evaluation_page({"title": "</script>{{js}}\u2028<!--&"})
     assert text.count("</script>") == 2
     assert "{{js}}" in text
     assert "innerHTML" not in text
@@ -218,7 +222,7 @@ def test_a_manifest_of_ones_own_has_speech_and_questions(tmp_path: Path) -> None
     assert code == 0
     parts = {part["name"]: part for part in read_summary(out)["parts"]}
     assert set(parts) == {"eureka_questions", "eureka_speech"}
-    (block,) = re.findall(r'id="report">(.*?)</script>', (out / "report.html").read_text())
+    (block,) = re.findall(r'id="data">(.*?)</script>', (out / "report.html").read_text())
     (shown,) = json.loads(block)["runs"]
     (questions,) = [part for part in shown["parts"] if part["unit"] == "questions"]
     members = {

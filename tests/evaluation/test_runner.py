@@ -12,12 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from eureka_audio.asking.ledger import open_ledger
+from eureka_audio.asking.rounds import RunOptions
 from eureka_audio.clients.scripted import ScriptedModel
-from eureka_audio.errors import AudioFormatError, EndpointError, EurekaAudioError, EvaluationError
-from eureka_audio.evaluation.ledger import open_ledger
-from eureka_audio.evaluation.runner import LEDGER, RunIdentity, RunOptions, run_trials
+from eureka_audio.errors import (
+    AudioFormatError,
+    EndpointError,
+    EurekaAudioError,
+    EvaluationError,
+    RunError,
+)
+from eureka_audio.evaluation.runner import LEDGER, RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
-from eureka_audio.protocols import Reply
+from eureka_audio.protocols import AudioLanguageModel, Reply, TranscribingModel
 from eureka_audio.records import Conversation
 
 IDENTITY = RunIdentity("mmau", "scripted", "1")
@@ -74,7 +81,7 @@ def test_a_passing_error_is_asked_again_and_a_lasting_one_is_not(tmp_path: Path)
 
 def test_a_model_that_is_down_ends_the_run_and_costs_no_attempts(tmp_path: Path) -> None:
     down = ScriptedModel(lambda words: words if words == "say 0" else EndpointError("refused"))
-    with pytest.raises(EvaluationError, match="none in 5 batches in a row"):
+    with pytest.raises(RunError, match="none in 5 batches in a row"):
         run_trials(down, trials(20), tmp_path, IDENTITY, RunOptions(batch_size=1, max_attempts=1))
     up = ScriptedModel(str)
     books = run_trials(up, trials(20), tmp_path, IDENTITY, RunOptions(max_attempts=1))
@@ -110,11 +117,11 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
         RunIdentity("mmau", "scripted", "2"),
         RunIdentity("mmau", "scripted", "1", max_new_tokens=5),
     ):
-        with pytest.raises(EvaluationError, match="choose another folder"):
+        with pytest.raises(RunError, match="choose another folder"):
             run_trials(ScriptedModel(str), trials(), tmp_path, other)
     with (
         open_ledger(tmp_path / LEDGER),
-        pytest.raises(EvaluationError, match="another run holds"),
+        pytest.raises(RunError, match="another run holds"),
     ):
         run_trials(ScriptedModel(str), trials(), tmp_path, IDENTITY)
 
@@ -150,18 +157,6 @@ def test_unusable_trials_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(EvaluationError, match=why):
             run_trials(ScriptedModel(str), bad, tmp_path, IDENTITY)
-
-
-def test_half_a_line_is_cut_off_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.jsonl"
-    path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
-    with open_ledger(path) as ledger:
-        assert ledger.rows == [{"a": 1}, {"a": 2}]
-        ledger.append([{"a": 3}])
-    assert path.read_text() == '{"a": 1}\n{"a": 2}\n{"a": 3}\n'
-    path.write_text('{"a": 1}\n{"a\n{"a": 3}\n')
-    with pytest.raises(EvaluationError, match=r"ledger.jsonl:2"), open_ledger(path):
-        pass
 
 
 SLOW_RUN = """
@@ -249,11 +244,11 @@ def test_options_are_chosen_from_and_all_else_is_asked_freely(tmp_path: Path) ->
 def test_free_and_chosen_replies_never_share_a_folder(tmp_path: Path) -> None:
     chosen = RunIdentity("mmau", "scripted", "1", choose=True)
     run_trials(Chooser(str), mixed(), tmp_path / "chosen", chosen, SMALL)
-    with pytest.raises(EvaluationError, match="its choose is True, not None"):
+    with pytest.raises(RunError, match="its choose is True, not None"):
         run_trials(Chooser(str), mixed(), tmp_path / "chosen", IDENTITY, SMALL)
     run_trials(Chooser(str), mixed(), tmp_path / "free", IDENTITY, SMALL)
     assert "choose" not in json.loads((tmp_path / "free" / "run.json").read_text())
-    with pytest.raises(EvaluationError, match="its choose is None, not True"):
+    with pytest.raises(RunError, match="its choose is None, not True"):
         run_trials(Chooser(str), mixed(), tmp_path / "free", chosen, SMALL)
 
 
@@ -263,3 +258,38 @@ def test_choosing_needs_a_model_that_can_and_something_to_choose(tmp_path: Path)
         run_trials(ScriptedModel(str), mixed(), tmp_path, chosen, SMALL)
     with pytest.raises(EvaluationError, match="questions with options"):
         run_trials(Chooser(str), trials(), tmp_path, chosen, SMALL)
+
+
+class Scribe(ScriptedModel):
+    """Writes recordings down its own way."""
+
+    def transcribe(
+        self, audio: list[Path], language: str | None = None, *, errors: str
+    ) -> list[Reply | EurekaAudioError]:
+        assert errors == "return"
+        return [
+            AudioFormatError("bad") if path.stem == "bad" else Reply(path.stem) for path in audio
+        ]
+
+
+def test_recordings_are_written_down_as_a_user_would_have_them(tmp_path: Path) -> None:
+    items = [
+        Trial("asr_en", "1", system="Write.", audio=Path("one.wav"), fields={"reference": "one"}),
+        *trials(1),
+        Trial("asr_en", "2", system="Write.", audio=Path("bad.wav"), fields={"reference": "bad"}),
+        Trial("asr_en", "3", prompt="Write!", audio=Path("x.wav"), fields={"reference": "x"}),
+    ]
+    assert isinstance(Scribe(str), TranscribingModel)
+    assert isinstance(Scribe(str), AudioLanguageModel)
+    asked = RunIdentity("asr_en", "scripted", "1")
+    own_way = RunIdentity("asr_en", "scripted", "1", transcribe=True)
+    books = run_trials(Scribe(str), items, tmp_path / "own", own_way)
+    assert books.as_dict()["reasons"] == {"AudioFormatError": 1}
+    lines = (tmp_path / "own" / "asr_en" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["prediction"] for line in lines] == ["one", None, "Write!"]
+    run_trials(Scribe(lambda words: "asked"), items, tmp_path / "asked", asked)
+    lines = (tmp_path / "asked" / "asr_en" / "predictions.jsonl").read_text().splitlines()
+    assert {json.loads(line)["prediction"] for line in lines} == {"asked"}
+    assert items[0].key(asked.settings()) != items[0].key(own_way.settings())
+    # A model that offers nothing of its own is asked.
+    run_trials(ScriptedModel(lambda words: "asked"), items, tmp_path / "plain", own_way)

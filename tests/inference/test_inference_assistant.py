@@ -1,5 +1,6 @@
 """The friendly object: what users call, what they get, and what they are told."""
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.errors import (
     AudioAccessError,
+    AudioFormatError,
     AudioNotFoundError,
     ConfigError,
     ContextLengthError,
@@ -113,6 +115,22 @@ def test_the_authors_message_format_is_understood(assistant, clip: Path) -> None
     assert assistant.generate([theirs], max_new_tokens=16) == [reply]
 
 
+def test_openais_message_format_is_understood(assistant, clip: Path) -> None:
+    data = base64.b64encode(clip.read_bytes()).decode()
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    messages = [{"role": "user", "content": [part, {"type": "text", "text": "what?"}]}]
+    expected = assistant.generate(question_request(str(clip), "what?"), max_new_tokens=16)
+    assert assistant.generate(messages, max_new_tokens=16) == expected
+    for wrong in ({}, {"data": None}, {"data": 5}, "data"):
+        with pytest.raises(MessageError, match="input_audio"):
+            assistant.generate(
+                [{"role": "user", "content": [{"type": "input_audio", "input_audio": wrong}]}]
+            )
+    part["input_audio"]["data"] = "no base64!"
+    with pytest.raises(AudioFormatError, match="base64"):
+        assistant.generate(messages)
+
+
 def test_several_clips_of_a_conversation_keep_windows_of_their_own(assistant) -> None:
     parts = [{"type": "audio", "audio": noise(s, i)} for i, s in enumerate((0.5, 1.0))]
     reply = assistant.generate([{"role": "user", "content": parts}], max_new_tokens=4)
@@ -184,7 +202,7 @@ def test_a_conversation_that_does_not_fit_names_both_numbers(assistant) -> None:
 
 @pytest.mark.parametrize("choices", [None, CHOICES])
 def test_a_question_fills_the_context_to_the_last_token(assistant, choices) -> None:
-    room = assistant._engine.max_context_tokens
+    room = assistant.engine.max_context_tokens
     length = len(assistant._responder.encode(question_request(noise(1), "?", choices)).input_ids)
     clip = noise(0.08 * (13 + room - 1 - length - 2))  # a second window, room for one token
     if choices is None:
@@ -228,6 +246,9 @@ def test_urls_are_off(assistant) -> None:
         (lambda m: m.transcribe((noise_samples(0.05), 16_000)), EmptyAudioError),
         (lambda m: m.transcribe(noise(1), num_beams=0), ConfigError),
         (lambda m: m.stream([{"role": "user", "content": "x"}], num_beams=2), ConfigError),
+        (lambda m: m.transcribe(noise(1), num_beams=100_000), ConfigError),
+        (lambda m: m.generate([{"role": "user", "content": "x"}], max_tokens=5), ConfigError),
+        (lambda m: m.stream([{"role": "user", "content": "x"}], temprature=1), ConfigError),
         (lambda m: m.generate([]), MessageError),
         (lambda m: m.generate("hello"), MessageError),
         (lambda m: m.generate([{"role": "user", "content": "\ud800"}]), MessageError),
@@ -237,6 +258,15 @@ def test_urls_are_off(assistant) -> None:
 def test_what_cannot_be_asked_is_refused_by_name(assistant, call, error: type[Exception]) -> None:
     with pytest.raises(error):
         call(assistant)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("max_tokens", "max_new_tokens"), ("temprature", "temperature"), ("beam_size", "num_beams")],
+)
+def test_an_unknown_setting_names_the_one_that_was_meant(assistant, wrong: str, meant) -> None:
+    with pytest.raises(ConfigError, match=rf"^{wrong}: .*did you mean {meant}\?"):
+        assistant.generate([{"role": "user", "content": "x"}], **{wrong: 5})
 
 
 def test_a_setting_that_means_nothing_is_refused(assistant) -> None:

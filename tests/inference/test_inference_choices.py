@@ -38,7 +38,7 @@ def test_scores_are_log_probabilities_of_complete_answers(seed: int) -> None:
     encoded = [
         tiny_processor().encode(question, add_generation_prompt=True) for question in questions
     ]
-    scores = score_choices(assistant._engine, encoded, OFFERS)
+    scores = score_choices(assistant.engine.runner, encoded, OFFERS)
     for question, offered, scored in zip(questions, OFFERS, scores, strict=True):
         expected = {choice: log_prob(assistant.model, question, choice) for choice in offered}
         assert scored == pytest.approx(expected, abs=2e-3)
@@ -48,9 +48,9 @@ def test_many_choices_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assistant = tiny_assistant()
     encoded = [tiny_processor().encode(question_request(noise(1), "?"), add_generation_prompt=True)]
     offered = [[f"choice {i}" for i in range(9)]]
-    [whole] = score_choices(assistant._engine, encoded, offered)
+    [whole] = score_choices(assistant.engine.runner, encoded, offered)
     monkeypatch.setattr(choices_module, "MAX_BRANCHES", 4)
-    [parts] = score_choices(assistant._engine, encoded, offered)
+    [parts] = score_choices(assistant.engine.runner, encoded, offered)
     assert parts == pytest.approx(whole, abs=1e-4)
 
 
@@ -62,9 +62,9 @@ def test_the_answer_is_the_most_probable_choice(seed: int) -> None:
 
 
 def test_a_special_token_in_a_choice_is_text() -> None:
-    engine = tiny_assistant()._engine
-    assert choice_token_ids(engine, "<|im_end|>")[-1] in engine.end_ids
-    assert not engine.end_ids & set(choice_token_ids(engine, "<|im_end|>")[:-1])
+    runner = tiny_assistant().engine.runner
+    assert choice_token_ids(runner, "<|im_end|>")[-1] in runner.end_ids
+    assert not runner.end_ids & set(choice_token_ids(runner, "<|im_end|>")[:-1])
 
 
 @pytest.mark.parametrize(

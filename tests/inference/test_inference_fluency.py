@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_inference_rescoring import BEAMS, encode, searched, searches_of_six, texts_of
-from tiny_assistant import noise, tiny_model, tiny_processor
+from tiny_assistant import noise, tiny_model, tiny_processor, tiny_responder
 
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import CheckpointError
-from eureka_audio.inference.beam_search import BeamSearch
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.beam_search import BeamSearch, best_of
 from eureka_audio.inference.fluency import PER_WORD, WHILE_GROWING, WORD_SHARE, Fluency
 from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.judge import Judge
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.processor import NGRAMS_FILE
@@ -62,14 +62,14 @@ def test_half_a_word_does_not_count_yet() -> None:
 
 def test_what_fits_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = 0
-    for engine, encoded, search in searches_of_six():
+    for responder, encoded, search in searches_of_six():
         for wanted in search:
             if not words_of(wanted):
                 continue
-            monkeypatch.setattr(engine.processor, "ngrams", ngrams_of([wanted]))
-            assert texts_of(engine, encoded, num_beams=BEAMS, ngram_weight=1e-9) == [search[0]]
-            [text] = texts_of(engine, encoded, num_beams=BEAMS, ngram_weight=1e6)
-            [found] = searched(engine, encoded, ngram_weight=1e6)
+            monkeypatch.setattr(responder.engine.processor, "ngrams", ngrams_of([wanted]))
+            assert texts_of(responder, encoded, num_beams=BEAMS, ngram_weight=1e-9) == [search[0]]
+            [text] = texts_of(responder, encoded, num_beams=BEAMS, ngram_weight=1e6)
+            [found] = searched(responder, encoded, ngram_weight=1e6)
             assert text in found
             changed += found != search
     assert changed
@@ -77,15 +77,14 @@ def test_what_fits_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_fits_best_per_token_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     processor = tiny_processor()
-    engine = Engine(tiny_model(), processor)
-    options = GenerationOptions(num_beams=BEAMS)
-    answers = engine.begin([12] * 3, options)
+    answers = [GrowingAnswer(processor.tokenizer, (), 12) for _ in range(3)]
     for answer, text in zip(answers, ("the fox", "lazy the dog", "fox the fox the"), strict=True):
         for token in processor.tokenizer.encode(text):
             answer.add(token)
     ngrams = ngrams_of(["the fox", "lazy dog"])
     monkeypatch.setattr(processor, "ngrams", ngrams)
-    given = engine._bonuses(answers, None, GenerationOptions(num_beams=BEAMS, ngram_weight=0.5))
+    options = GenerationOptions(num_beams=BEAMS, ngram_weight=0.5)
+    given = Judge(tiny_model(), processor, options)._bonuses(answers, None)
     fluency = Fluency(ngrams)
     assert given == pytest.approx(
         [0.5 * fluency.of(answer.text) / (len(answer.token_ids) + 1) for answer in answers]
@@ -95,10 +94,9 @@ def test_what_fits_best_per_token_is_chosen(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_hint_decides_which_beams_grow() -> None:
     processor = tiny_processor()
-    options = GenerationOptions(num_beams=2)
     a, b, c = (processor.tokenizer.encode(letter)[0] for letter in "abc")
     end = 0
-    empty = GrowingAnswer(processor.tokenizer, {end}, 8, options)
+    empty = GrowingAnswer(processor.tokenizer, {end}, 8)
     rows = [(-1.0, a), (-2.0, b), (-3.0, c), (-9.0, end)]
 
     def grown(hint: float) -> list[str]:
@@ -113,28 +111,27 @@ def test_a_hint_decides_which_beams_grow() -> None:
 
 def test_an_ended_beam_is_chosen_by_its_bonus_and_not_by_its_hint() -> None:
     processor = tiny_processor()
-    options = GenerationOptions(num_beams=2)
     a, b = (processor.tokenizer.encode(letter)[0] for letter in "ab")
     end = 0
-    empty = GrowingAnswer(processor.tokenizer, {end}, 8, options)
+    empty = GrowingAnswer(processor.tokenizer, {end}, 8)
     search = BeamSearch(empty, 2, lambda answer: 3.0 * answer.text.count("b"))
     search.grow([[(-1.0, a), (-2.0, b), (-30.0, end), (-31.0, end)]])
     assert [beam.answer.text for beam in search.growing] == ["b", "a"]
     search.grow([[(-0.1, end), (-9.0, a), (-9.5, b), (-10.0, a)]] * 2)
-    assert [answer.text for answer in search.found] == ["b", "a"]
-    assert search.best([0.0, 0.0]).text == "a"
-    assert search.best([2.0, 0.0]).text == "b"
+    assert [beam.answer.text for beam in search.found] == ["b", "a"]
+    assert best_of(search.found, [0.0, 0.0]).text == "a"
+    assert best_of(search.found, [2.0, 0.0]).text == "b"
 
 
 def test_rows_of_a_batch_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     processor = tiny_processor()
-    engine = Engine(tiny_model(3), processor)
+    responder = tiny_responder(tiny_model(3), processor)
     encoded = encode((0.4,), (1.5, 0.7), (2.0,))
-    said = [text for search in searched(engine, encoded) for text in search[1:]]
+    said = [text for search in searched(responder, encoded) for text in search[1:]]
     monkeypatch.setattr(processor, "ngrams", ngrams_of(said))
     settings = {"num_beams": BEAMS, "ngram_weight": 0.5 / WHILE_GROWING}
-    together = texts_of(engine, encoded, **settings)
-    assert together == [texts_of(engine, [item], **settings)[0] for item in encoded]
+    together = texts_of(responder, encoded, **settings)
+    assert together == [texts_of(responder, [item], **settings)[0] for item in encoded]
 
 
 def test_the_model_of_words_travels_with_the_checkpoint(

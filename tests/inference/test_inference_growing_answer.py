@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_assistant import tiny_processor
 
 from eureka_audio.inference.growing_answer import GrowingAnswer, repeats_itself
-from eureka_audio.inference.sampling import GenerationOptions
 
 END = 9999
 
 
-def growing(limit: int = 1000, **settings: object) -> GrowingAnswer:
+def growing(limit: int = 1000, **ending: object) -> GrowingAnswer:
     tokenizer = tiny_processor().tokenizer
-    return GrowingAnswer(tokenizer, {END}, limit, GenerationOptions(**settings))
+    return GrowingAnswer(tokenizer, {END}, limit, **ending)
 
 
 def bytes_as_tokens(text: str) -> list[int]:
@@ -63,6 +62,18 @@ def test_pieces_add_up_whatever_the_stop_strings(text: str, stop: list[str]) -> 
     head = next((head for head in heads if any(s in head for s in stop)), text)
     places = [head.find(s) for s in stop if s in head]
     assert "".join(pieces) == answer.text == head[: min(places, default=None)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(max_size=12), st.integers(1, 5))
+def test_text_looked_at_now_and_then_is_that_of_all_tokens(text: str, every: int) -> None:
+    answer, tokens = growing(), bytes_as_tokens(text)
+    for number, token in enumerate(tokens):
+        answer.add(token)
+        if number % every == 0:
+            _ = answer.text
+    whole = tiny_processor().tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+    assert answer.text == whole
 
 
 def test_a_stop_string_is_a_string_not_its_tokens() -> None:

@@ -118,11 +118,11 @@ def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def damage(checkpoint: Path, change) -> None:
-    """Change tensors behind the back of the checksums, and drop those."""
+    """Change tensors as if they had been saved so."""
     tensors = load_file(checkpoint / "model.safetensors")
     change(tensors)
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    (checkpoint / "checksums.json").unlink()
+    write_checksums(checkpoint)
 
 
 def test_a_missing_tensor_is_named(checkpoint: Path) -> None:

@@ -7,21 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_assistant import noise, tiny_model, tiny_processor
+from tiny_assistant import noise, tiny_model, tiny_processor, tiny_responder
 from torch import nn
 
 from eureka_audio import EurekaAudio
+from eureka_audio.checksums import write_checksums
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference import engine as engine_module
-from eureka_audio.inference.beam_search import BeamSearch
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference import judge
+from eureka_audio.inference.beam_search import Beam, best_of
 from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.rescoring import (
-    no_speech_probability,
-    share_of_unknown_words,
-    spelling_log_probs,
-)
+from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
+from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.transcription.no_speech import no_speech_probability
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
 from eureka_audio.processor import WORDS_FILE, EncodedConversation
@@ -60,9 +58,11 @@ def encode(*clips: tuple[float, ...]) -> list[EncodedConversation]:
     return requests
 
 
-def texts_of(engine: Engine, encoded: list[EncodedConversation], **settings: float) -> list[str]:
+def texts_of(
+    responder: Responder, encoded: list[EncodedConversation], **settings: float
+) -> list[str]:
     options = GenerationOptions(**settings)
-    return [each.text for each in engine.generate(encoded, [12] * len(encoded), options)]
+    return [each.text for each in responder.generate(encoded, [12] * len(encoded), options)]
 
 
 def test_a_text_is_as_probable_as_all_ways_to_spell_it() -> None:
@@ -91,17 +91,17 @@ def test_a_text_is_as_probable_as_all_ways_to_spell_it() -> None:
 def test_the_ear_has_the_say_it_is_given() -> None:
     changed = 0
     for seed in range(6):
-        engine = Engine(spelling_model(seed), tiny_processor())
+        responder = tiny_responder(spelling_model(seed))
         encoded = encode((0.9,))
         plain, none, all_of_it = (
-            texts_of(engine, encoded, num_beams=BEAMS, ctc_weight=weight)[0]
+            texts_of(responder, encoded, num_beams=BEAMS, ctc_weight=weight)[0]
             for weight in (0.0, 1e-9, 1e6)
         )
         assert plain == none
         changed += plain != all_of_it
-        [search] = searched(engine, encoded)
+        [search] = searched(responder, encoded)
         [features] = encoded[0].features
-        logits = engine.model.get_audio_features(features[None]).ctc_logits[0].detach()
+        logits = responder.engine.model.get_audio_features(features[None]).ctc_logits[0].detach()
         scores = spelling_log_probs(logits, search)
         best = {text for text, score in zip(search, scores, strict=True) if score == max(scores)}
         assert all_of_it in best
@@ -110,59 +110,58 @@ def test_the_ear_has_the_say_it_is_given() -> None:
 
 def test_unknown_words_cost_what_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = 0
-    for engine, encoded, search in searches_of_six():
-        processor = engine.processor
+    for responder, encoded, search in searches_of_six():
+        processor = responder.engine.processor
         for known in search:
             monkeypatch.setattr(processor, "known_words", frozenset(words_of(known)))
             least = min(share_of_unknown_words(text, processor.known_words) for text in search)
             if not processor.known_words:
                 continue
-            [text] = texts_of(engine, encoded, num_beams=BEAMS, unknown_word_penalty=1e6)
+            [text] = texts_of(responder, encoded, num_beams=BEAMS, unknown_word_penalty=1e6)
             assert share_of_unknown_words(text, processor.known_words) == least
             changed += text != search[0]
     assert changed
 
 
-def searches_of_six() -> Iterator[tuple[Engine, list[EncodedConversation], list[str]]]:
+def searches_of_six() -> Iterator[tuple[Responder, list[EncodedConversation], list[str]]]:
     """What the search of each of six models finds for a clip, the best first."""
     for seed in range(6):
-        engine, encoded = Engine(tiny_model(seed), tiny_processor()), encode((0.9,))
-        [search] = searched(engine, encoded)
-        yield engine, encoded, search
+        responder, encoded = tiny_responder(tiny_model(seed)), encode((0.9,))
+        [search] = searched(responder, encoded)
+        yield responder, encoded, search
 
 
 def searched(
-    engine: Engine, encoded: list[EncodedConversation], **settings: float
+    responder: Responder, encoded: list[EncodedConversation], **settings: float
 ) -> list[list[str]]:
     """The texts that a search finds for each conversation, the best first."""
     found: list[list[str]] = []
 
-    class Watched(BeamSearch):
-        def best(self, bonuses: Sequence[float]) -> GrowingAnswer:
-            found.append([answer.text for answer in self.found])
-            return super().best(bonuses)
+    def watched(beams: Sequence[Beam], bonuses: Sequence[float]) -> GrowingAnswer:
+        found.append([beam.answer.text for beam in beams])
+        return best_of(beams, bonuses)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_module, "BeamSearch", Watched)
-        texts_of(engine, encoded, num_beams=BEAMS, **settings)
+        patch.setattr(judge, "best_of", watched)
+        texts_of(responder, encoded, num_beams=BEAMS, **settings)
     return found
 
 
 def test_rows_of_a_batch_are_spelt_apart_and_windows_of_a_row_together() -> None:
-    engine = Engine(spelling_model(3), tiny_processor())
+    responder = tiny_responder(spelling_model(3))
     encoded = encode((0.4,), (1.5, 0.7), (2.0,))
     settings = {"num_beams": BEAMS, "ctc_weight": 3.0}
-    together = texts_of(engine, encoded, **settings)
-    assert together == [texts_of(engine, [item], **settings)[0] for item in encoded]
-    assert together != texts_of(engine, encoded, num_beams=BEAMS)
+    together = texts_of(responder, encoded, **settings)
+    assert together == [texts_of(responder, [item], **settings)[0] for item in encoded]
+    assert together != texts_of(responder, encoded, num_beams=BEAMS)
 
 
 def test_text_alone_has_no_second_opinion() -> None:
-    engine = Engine(spelling_model(), tiny_processor())
-    ids = tuple(engine.tokenizer.encode("hello"))
+    responder = tiny_responder(spelling_model())
+    ids = tuple(responder.engine.runner.tokenizer.encode("hello"))
     item = EncodedConversation(ids, ids, (), 0.0)
-    spelt = texts_of(engine, [item], num_beams=BEAMS, ctc_weight=1.0)
-    assert spelt == texts_of(engine, [item], num_beams=BEAMS)
+    spelt = texts_of(responder, [item], num_beams=BEAMS, ctc_weight=1.0)
+    assert spelt == texts_of(responder, [item], num_beams=BEAMS)
 
 
 def test_nothing_is_said_as_probably_as_the_head_finds_it_against_the_words() -> None:
@@ -184,27 +183,28 @@ def test_where_the_ear_hears_nothing_no_word_is_written(num_beams: int) -> None:
         model.ctc_head.weight.mul_(0.05)
         model.ctc_head.bias.zero_()
         model.ctc_head.bias[BLANK] = 3.0  # not sure whether anything is said
-    engine = Engine(model, tiny_processor())
+    responder = tiny_responder(model)
     encoded = encode((0.4,), (1.5, 0.7), (2.0,))
-    spoken = texts_of(engine, encoded, num_beams=num_beams)
+    spoken = texts_of(responder, encoded, num_beams=num_beams)
     chances = [
         no_speech_probability(heard, text)
-        for heard, text in zip(heard_by(engine, encoded), spoken, strict=True)
+        for heard, text in zip(heard_by(responder, encoded), spoken, strict=True)
         if heard is not None
     ]
     threshold = sum(sorted(chances)[:2]) / 2  # two of three are above it
     options = {"num_beams": num_beams, "no_speech_threshold": threshold}
-    written = texts_of(engine, encoded, **options)
+    written = texts_of(responder, encoded, **options)
     assert written == [
         "" if chance > threshold else text for chance, text in zip(chances, spoken, strict=True)
     ]
-    assert written == [texts_of(engine, [item], **options)[0] for item in encoded]
-    answers = engine.generate(encoded, [12] * 3, GenerationOptions(**options))
+    assert written == [texts_of(responder, [item], **options)[0] for item in encoded]
+    answers = responder.generate(encoded, [12] * 3, GenerationOptions(**options))
     assert [len(each.token_ids) > 0 for each in answers] == [text != "" for text in written]
 
 
-def heard_by(engine: Engine, encoded: list[EncodedConversation]) -> list[torch.Tensor | None]:
-    return engine._heard(engine.prefill(encoded).ctc_logits_ALV, encoded)
+def heard_by(responder: Responder, encoded: list[EncodedConversation]) -> list[torch.Tensor | None]:
+    answers = responder.generate(encoded, [1] * len(encoded), GenerationOptions())
+    return [answer.ctc_logits for answer in answers]
 
 
 def test_a_stream_cannot_take_back_what_it_wrote() -> None:
@@ -239,9 +239,9 @@ def test_a_checkpoint_without_words_for_noise_says_so_with_one_beam_too(tmp_path
     ],
 )
 def test_an_opinion_that_nobody_has_is_a_typed_error(setting: str, what: str) -> None:
-    engine = Engine(tiny_model(), tiny_processor())
+    responder = tiny_responder(tiny_model())
     with pytest.raises(ConfigError, match=f"{setting}: .* without a {what}"):
-        texts_of(engine, encode((0.5,)), num_beams=BEAMS, **{setting: 0.5})
+        texts_of(responder, encode((0.5,)), num_beams=BEAMS, **{setting: 0.5})
 
 
 def test_the_checkpoint_gives_the_ear_a_say_in_transcripts(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_head_of_another_alphabet_is_refused_and_learns_nothing(tmp_path: Path
     model.add_ctc_head(nn.Linear(model.config.audio_config.d_model, 5))
     assert not any(parameter.requires_grad for parameter in model.ctc_head.parameters())
     with pytest.raises(ConfigError, match="ctc_weight"):
-        texts_of(Engine(model, tiny_processor()), encode((0.5,)), num_beams=2, ctc_weight=0.5)
+        texts_of(tiny_responder(model), encode((0.5,)), num_beams=2, ctc_weight=0.5)
     model.generation_config.transcription_ctc_weight = 0.5
     save_checkpoint(model, tmp_path / "tiny", tiny_processor())
     with pytest.raises(CheckpointError, match="CTC head of 29 letters"):
@@ -313,6 +313,6 @@ def test_a_head_that_the_file_lacks_is_missed(tmp_path: Path) -> None:
     save_checkpoint(tiny_model(), tmp_path / "tiny", tiny_processor())
     config = tmp_path / "tiny" / "config.json"
     config.write_text(config.read_text().replace('"ctc_vocab_size": 0', '"ctc_vocab_size": 29'))
-    (tmp_path / "tiny" / "checksums.json").unlink()
+    write_checksums(tmp_path / "tiny")
     with pytest.raises(CheckpointError, match="ctc_head"):
         load_checkpoint(tmp_path / "tiny")

@@ -11,7 +11,8 @@ from transformers.generation.logits_process import (
 from eureka_audio.errors import ConfigError
 from eureka_audio.inference.sampling import (
     GenerationOptions,
-    choose_tokens,
+    SamplingConfig,
+    choose_token,
     filter_logits,
     penalise_seen,
 )
@@ -32,24 +33,24 @@ def test_filters_keep_what_transformers_keeps(top_k: int, top_p: float) -> None:
 def test_the_penalty_is_that_of_transformers() -> None:
     logits = torch.randn(3, 20)
     ids = torch.tensor([[1, 2, 2], [0, 5, 19], [7, 7, 7]])
-    seen = torch.zeros(3, 20, dtype=torch.bool).scatter(1, ids, True)
     expected = RepetitionPenaltyLogitsProcessor(1.4)(ids, logits.clone())
-    assert torch.equal(penalise_seen(logits, seen, 1.4), expected)
+    rows = zip(logits, ids.tolist(), strict=True)
+    assert torch.equal(torch.stack([penalise_seen(row, seen, 1.4) for row, seen in rows]), expected)
 
 
 def test_draws_follow_the_probabilities() -> None:
     probs = torch.tensor([0.5, 0.3, 0.2])
-    options = GenerationOptions(temperature=1.0, seed=0)
-    generator = options.generator()
-    drawn = [choose_tokens(probs.log()[None], options, [generator])[0] for _ in range(4000)]
+    options = SamplingConfig(temperature=1.0)
+    generator = options.generator(0)
+    drawn = [choose_token(probs.log(), options, generator) for _ in range(4000)]
     shares = torch.bincount(torch.tensor(drawn)) / len(drawn)
     torch.testing.assert_close(shares, probs, atol=0.03, rtol=0)
 
 
 def test_without_a_seed_answers_differ() -> None:
-    options = GenerationOptions(temperature=1.0)
-    logits = torch.zeros(1, 1_000_000)
-    draws = {choose_tokens(logits, options, [options.generator()])[0] for _ in range(4)}
+    sampling = SamplingConfig(temperature=1.0)
+    logits = torch.zeros(1_000_000)
+    draws = {choose_token(logits, sampling, sampling.generator(None)) for _ in range(4)}
     assert len(draws) > 1
 
 

@@ -1,7 +1,5 @@
 """Our model timed from inside: the same answers, every second in one place."""
 
-from itertools import count
-
 import pytest
 from tiny_assistant import noise, tiny_assistant
 
@@ -30,17 +28,13 @@ def test_it_times_the_answers_that_a_user_gets() -> None:
 
 
 def test_a_batch_takes_as_long_as_its_parts() -> None:
-    ticks = count()
-    watch = EngineStopwatch(tiny_assistant(), lambda: float(next(ticks)))
-    timing = watch.time_batch(requests(1.0, 2.0), LIMIT)
-    # The clock is read at the start, after preparing, and once for each token of the longest.
-    steps = max(clip.num_tokens for clip in timing.clips)
-    assert (timing.prepare_seconds, timing.prefill_seconds) == (1.0, 1.0)
-    assert timing.first_token_seconds == 2.0
-    assert timing.seconds == 1.0 + steps
-    assert [clip.last_token_seconds for clip in timing.clips] == [
-        1.0 + clip.num_tokens for clip in timing.clips
-    ]
+    timing = EngineStopwatch(tiny_assistant()).time_batch(requests(1.0, 2.0), LIMIT)
+    assert timing.prepare_seconds > 0
+    assert timing.prefill_seconds > 0
+    assert timing.first_token_seconds == timing.prepare_seconds + timing.prefill_seconds
+    ends = [clip.last_token_seconds for clip in timing.clips]
+    assert timing.seconds == max(ends)
+    assert timing.first_token_seconds <= max(ends)
 
 
 def test_one_bad_recording_is_named_and_the_others_are_timed() -> None:

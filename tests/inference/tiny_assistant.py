@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
 
 from eureka_audio.audio.decode import DecodedAudio
+from eureka_audio.audio.fetch import LOCAL_USER
+from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.inference.engine import AudioEngine
+from eureka_audio.inference.responder import Responder
 from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.text.tokenizer import TURN_END, token_id, train_tokenizer
@@ -73,6 +77,13 @@ def tiny_model(seed: int = 0, **settings: object) -> EurekaAudioForConditionalGe
 
 def tiny_assistant(seed: int = 0, **settings: object) -> EurekaAudio:
     return EurekaAudio(tiny_model(seed), tiny_processor(), **settings)
+
+
+def tiny_responder(
+    model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor | None = None
+) -> Responder:
+    engine = AudioEngine(model, processor or tiny_processor())
+    return Responder(engine, LOCAL_USER, LOCAL_LIMITS)
 
 
 def noise(seconds: float, seed: int = 0) -> DecodedAudio:

@@ -47,7 +47,7 @@ def without_checksums(folder: Path) -> Path:
 
 def refuse(folder: Path, *said: str) -> None:
     with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(folder)
+        load_checkpoint(folder, allow_unverified=True)
     for words in said:
         assert words in str(caught.value)
 
@@ -79,8 +79,11 @@ def test_saving_replaces_a_folder_whole(saved, checkpoint):
     load_checkpoint(checkpoint)
 
 
-def test_a_checkpoint_without_checksums_loads(checkpoint):
-    load_checkpoint(without_checksums(checkpoint))
+def test_a_checkpoint_without_checksums_loads_only_when_it_is_trusted(checkpoint):
+    without_checksums(checkpoint)
+    with pytest.raises(CheckpointError, match="allow_unverified"):
+        load_checkpoint(checkpoint)
+    load_checkpoint(checkpoint, allow_unverified=True)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -182,7 +182,7 @@ def test_a_source_is_one_of_three_and_there(tmp_path: Path) -> None:
         SourceConfig(manifest="nowhere").read(tmp_path, None)
     with pytest.raises(ConfigError, match="EUREKA_AUDIO_DATA"):
         SourceConfig(recordings="fsdd").read(tmp_path, None)
-    with pytest.raises(ConfigError, match="fsdd/manifest.jsonl, found no such file"):
+    with pytest.raises(ConfigError, match=r"fsdd/manifest\.jsonl, found no such file"):
         SourceConfig(recordings="fsdd").read(tmp_path, tmp_path)
 
 

@@ -48,10 +48,14 @@ DECODER_ERRORS: tuple[type[Exception], ...] = (
 
 
 class Block(NamedTuple):
-    """A stretch of decoded audio: ``samples`` is ``(frames, channels)``."""
+    """A stretch of decoded audio: ``samples`` is ``(frames, channels)``.
+
+    The first one of a file says how long its header declares it to be, where it does.
+    """
 
     samples: Samples
     sampling_rate: int
+    declared_seconds: float | None = None
 
 
 class Container(NamedTuple):
@@ -177,6 +181,8 @@ def _soundfile_blocks(
         if not 0 <= declared < UNKNOWN_FRAMES or channels < 1:
             raise _RefusedError("its length is not declared")
         decoded = 0
+        # Without samples, so that too long a file is refused before any is decoded.
+        yield Block(np.empty((0, channels), np.float32), rate, declared / rate)
         while True:
             try:
                 samples = source.read(
@@ -223,7 +229,7 @@ def _ffmpeg_blocks(
                 start = frame.time if frame.time is not None else seconds
                 begin = start if begin is None else begin
                 seconds = start - begin + len(samples) / frame.sample_rate
-                yield Block(samples, frame.sample_rate)
+                yield Block(samples, frame.sample_rate, declared)
     except (av.FFmpegError, *DECODER_ERRORS) as error:
         raise _damaged(name, container, f"at {seconds:.1f} s") from error
     if declared is not None:

@@ -1,5 +1,6 @@
 """Blocks of any rate and width -> one mono waveform at 16 kHz, within limits."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ MAX_AMPLITUDE = 16.0  # +24 dB over full scale
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """How much sound one input may turn into; checked while it is decoded, not by its header.
+    """How much sound one input may turn into; checked by its header, and again while it is decoded.
 
     The defaults suit a person at their own machine; a server should set far smaller ones.
 
@@ -63,16 +64,18 @@ class MonoResampler:
         rate, channels = block.sampling_rate, block.samples.shape[1]
         if self._layout is None:
             self._begin(rate, channels)
+            self._check_limits(math.ceil((block.declared_seconds or 0) * rate), rate, channels)
         elif self._layout != (rate, channels):
             raise AudioFormatError(
                 f"{self._name}: changes its rate or channels at {self._num_frames} frames; convert "
                 "it to one format first"
             )
         self._num_frames += len(block.samples)
-        self._check_limits(rate, channels)
+        self._check_limits(self._num_frames, rate, channels)
         check_amplitude(block.samples, self._name)
         weights = np.full(channels, 1 / channels, dtype=np.float32)
-        self._keep(block.samples @ weights, last=False)
+        if len(block.samples):
+            self._keep(block.samples @ weights, last=False)
 
     def finish(self) -> Samples:
         """The waveform ``(S,)``, as long as the recording to the nearest sample."""
@@ -104,14 +107,14 @@ class MonoResampler:
         if rate != clock.SAMPLING_RATE:
             self._stream = soxr.ResampleStream(rate, clock.SAMPLING_RATE, 1, dtype="float32")
 
-    def _check_limits(self, rate: int, channels: int) -> None:
+    def _check_limits(self, num_frames: int, rate: int, channels: int) -> None:
         limits = self._limits
-        if self._num_frames > limits.max_duration_seconds * rate:
+        if num_frames > limits.max_duration_seconds * rate:
             raise AudioLimitError(
                 f"{self._name}: longer than the {limits.max_duration_seconds:g} s allowed; split "
                 "it or raise max_duration_seconds"
             )
-        if self._num_frames * channels * 4 > limits.max_decoded_bytes:
+        if num_frames * channels * 4 > limits.max_decoded_bytes:
             raise AudioLimitError(
                 f"{self._name}: decodes to more than the {limits.max_decoded_bytes} bytes allowed; "
                 "split it or raise max_decoded_bytes"

@@ -3,8 +3,10 @@
 Both return spans of samples that tile the waveform exactly: every sample lies in one span.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,20 @@ Samples = NDArray[np.float32]
 MIN_WINDOW_SAMPLES = 12 * clock.SAMPLES_PER_AUDIO_TOKEN
 
 FRAME_SAMPLES = clock.HOP_LENGTH  # loudness is judged, and cuts are made, every 10 ms
-PAUSE_FRAMES = 15  # a pause is judged over 150 ms, so that the closure of a "p" is none
+FRAMES_PER_SECOND = clock.SAMPLING_RATE // FRAME_SAMPLES
 SILENCE_DBFS = -65.0  # quieter than a quiet room through a common microphone
 MIN_SILENCE_SECONDS = 2.0
 SILENCE_MARGIN_FRAMES = 20  # 200 ms of silence stay with the sound on either side
+
+# What is far quieter than the loudest nearby is a pause, however loud the room is: below that by
+# PAUSE_DEPTH_DB, or, where the room is too loud for that, near its own noise.
+PAUSE_FRAMES = 15  # a pause lasts 150 ms at least, so that the closure of a "p" is none
+PAUSE_DEPTH_DB = 25.0
+NOISE_MARGIN_DB = 6.0
+MIN_PAUSE_DEPTH_DB = 10.0
+SMOOTHING_FRAMES = 5
+NEARBY_SECONDS = 3
+MIN_CHUNK_SECONDS = 1.0  # nothing shorter is cut off, however long the pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +40,13 @@ class Span:
     """A stretch of a waveform, in samples: ``waveform[start:end]``.
 
     ``is_silent``: nothing in it can be heard, so a transcriber need not listen.
+    ``ends_in_speech``: it had to end, and there was no pause; a word may lie across its end.
     """
 
     start: int
     end: int
     is_silent: bool = False
+    ends_in_speech: bool = False
 
     @property
     def start_seconds(self) -> float:
@@ -72,40 +86,39 @@ def split_at_pauses(
     waveform: Samples,
     *,
     max_seconds: float = float(clock.WINDOW_SECONDS),
-    min_seconds: float | None = None,
     silence_dbfs: float = SILENCE_DBFS,
 ) -> tuple[Span, ...]:
-    """Spans for transcription, each cut at the quietest place available.
+    """Spans for transcription, cut in the pauses of speech.
 
     Silence of two seconds or more becomes one span of its own, marked, of any length. The rest is
-    cut into chunks of ``min_seconds`` to ``max_seconds``: each cut lies in the middle of the
-    quietest 150 ms of that range. Only a chunk beside such a silence or at the end may be shorter.
+    divided at its longest pause, and each part again, until no part is longer than
+    ``max_seconds``: the longest pauses are those between sentences. Where a part has no pause it
+    is cut at its quietest 150 ms, and marked.
 
     Args:
         waveform: ``(S,)`` at 16 kHz.
         max_seconds: no sounding chunk is longer (to within 10 ms).
-        min_seconds: where the search for a pause begins; half of ``max_seconds`` by default.
         silence_dbfs: loudness of 10 ms (root mean square, full scale = 0) below which it is silent.
+
+    Raises:
+        ValueError: ``max_seconds`` leaves no room for two chunks of 0.1 s.
     """
-    min_seconds = max_seconds / 2 if min_seconds is None else min_seconds
-    frames_per_second = clock.SAMPLING_RATE // FRAME_SAMPLES
-    longest, shortest = (int(seconds * frames_per_second) for seconds in (max_seconds, min_seconds))
-    if not 0 < shortest <= longest:
-        raise ValueError(f"expected 0.01 <= min <= max seconds, got {min_seconds}, {max_seconds}")
+    longest = int(max_seconds * FRAMES_PER_SECOND)
+    if longest < 20:
+        raise ValueError(f"expected max_seconds >= 0.2, got {max_seconds}")
     if not len(waveform):
         return ()
     power = _frame_power(waveform)
     silent = power < 10 ** (silence_dbfs / 10)
-    smooth = np.convolve(power, np.full(PAUSE_FRAMES, 1 / PAUSE_FRAMES), mode="same")[: len(power)]
+    pauses = _pauses(power, silent)
+    calm = _smoothed(power, PAUSE_FRAMES)
 
     spans: list[Span] = []
-    for start, end, is_silent in _sections(silent, int(MIN_SILENCE_SECONDS * frames_per_second)):
-        cuts = [] if is_silent else _quiet_cuts(smooth, start, end, shortest, longest)
-        edges = [start, *cuts, end]
-        spans.extend(
-            Span(a * FRAME_SAMPLES, min(b * FRAME_SAMPLES, len(waveform)), is_silent)
-            for a, b in pairwise(edges)
-        )
+    for start, end, is_silent in _sections(silent, int(MIN_SILENCE_SECONDS * FRAMES_PER_SECOND)):
+        cuts = {} if is_silent else _cuts(pauses, calm, start, end, longest)
+        for a, b in pairwise([start, *sorted(cuts), end]):
+            last = min(b * FRAME_SAMPLES, len(waveform))
+            spans.append(Span(a * FRAME_SAMPLES, last, is_silent, not cuts.get(b, True)))
     return tuple(spans)
 
 
@@ -123,12 +136,42 @@ def _frame_power(waveform: Samples) -> NDArray[np.float64]:
     return np.append(power, np.mean(np.square(rest, dtype=np.float64))) if len(rest) else power
 
 
+def _smoothed(power: NDArray[np.float64], num_frames: int) -> NDArray[np.float64]:
+    """Means over so many frames around each."""
+    return np.convolve(power, np.full(num_frames, 1 / num_frames), mode="same")[: len(power)]
+
+
+def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where runs of marked frames begin and end."""
+    edges = np.flatnonzero(np.diff(marked.astype(np.int8), prepend=0, append=0))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def _pauses(power: NDArray[np.float64], silent: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Where the pauses begin and end, in frames: ``(pauses, 2)``."""
+    loudness = 10 * np.log10(_smoothed(power, SMOOTHING_FRAMES) + 1e-12)
+    loudest, quietest = _nearby(loudness, np.max), _nearby(loudness, np.min)
+    near_noise = np.minimum(quietest + NOISE_MARGIN_DB, loudest - MIN_PAUSE_DEPTH_DB)
+    quiet = silent | (loudness < np.maximum(loudest - PAUSE_DEPTH_DB, near_noise))
+    long_enough = [run for run in _runs(quiet) if run[1] - run[0] >= PAUSE_FRAMES]
+    return np.array(long_enough, dtype=np.int64).reshape(-1, 2)
+
+
+def _nearby(loudness: NDArray[np.float64], extreme: Callable[..., Any]) -> NDArray[np.float64]:
+    """The extreme of the seconds around each frame's own."""
+    padding = -len(loudness) % FRAMES_PER_SECOND
+    seconds = np.pad(loudness, (0, padding), mode="edge").reshape(-1, FRAMES_PER_SECOND)
+    of_each = np.pad(extreme(seconds, axis=1), NEARBY_SECONDS, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(of_each, 2 * NEARBY_SECONDS + 1)
+    nearby: NDArray[np.float64] = np.repeat(extreme(around, axis=1), FRAMES_PER_SECOND)
+    return nearby[: len(loudness)]
+
+
 def _sections(silent: NDArray[np.bool_], min_silence: int) -> list[tuple[int, int, bool]]:
     """Frames as alternating sections ``(start, end, is_silent)``; short silences count as sound."""
-    edges = np.flatnonzero(np.diff(silent.astype(np.int8), prepend=0, append=0))
     sections: list[tuple[int, int, bool]] = []
     position = 0
-    for begin, finish in edges.reshape(-1, 2).tolist():
+    for begin, finish in _runs(silent):
         if finish - begin < min_silence:
             continue
         # At either end of the recording there is no sound to leave a margin to.
@@ -143,17 +186,32 @@ def _sections(silent: NDArray[np.bool_], min_silence: int) -> list[tuple[int, in
     return sections
 
 
-def _quiet_cuts(
-    smooth: NDArray[np.float64], start: int, end: int, shortest: int, longest: int
-) -> list[int]:
-    """Frames at which to cut ``start..end`` so that no piece is longer than ``longest``."""
-    cuts: list[int] = []
-    while end - start > longest:
-        first = start + shortest
-        # What is left must be able to stand alone, if there is room for that.
-        last = max(first, min(start + longest, end - shortest))
-        candidates = smooth[first : last + 1]
-        # The latest of equally quiet places: fewer chunks.
-        start = last - int(np.argmin(candidates[::-1]))
-        cuts.append(start)
+def _cuts(
+    pauses: NDArray[np.int64], calm: NDArray[np.float64], start: int, end: int, longest: int
+) -> dict[int, bool]:
+    """Frames at which to cut ``start..end``, and whether each lies in a pause."""
+    shortest = min(int(MIN_CHUNK_SECONDS * FRAMES_PER_SECOND), longest // 2)
+    cuts: dict[int, bool] = {}
+    waiting = [(start, end)]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first <= longest:
+            continue
+        middles = pauses.mean(axis=1).astype(np.int64)
+        inside = slice(*np.searchsorted(middles, [first + shortest, last - shortest + 1]).tolist())
+        lengths = pauses[inside, 1] - pauses[inside, 0]
+        if len(lengths):
+            cut, in_pause = int(middles[inside][lengths.argmax()]), True
+        else:
+            cut, in_pause = _quietest(calm, first, last, longest), False
+        cuts[cut] = in_pause
+        waiting += [(first, cut), (cut, last)]
     return cuts
+
+
+def _quietest(calm: NDArray[np.float64], start: int, end: int, longest: int) -> int:
+    """The quietest frame to end a first chunk at; the rest must be able to stand alone."""
+    first = start + longest // 2
+    last = max(first, min(start + longest, end - longest // 2))
+    # The latest of equally quiet places: fewer chunks.
+    return last - int(np.argmin(calm[first : last + 1][::-1]))

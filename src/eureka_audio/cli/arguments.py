@@ -12,9 +12,10 @@ from eureka_audio.cli.outcome import (
     print_error,
     print_json,
     print_text,
+    printable,
 )
 from eureka_audio.errors import CheckpointError, ConfigError, EurekaAudioError
-from eureka_audio.protocols import Reply
+from eureka_audio.protocols import Reply, Transcript
 
 if TYPE_CHECKING:
     from eureka_audio.inference.assistant import EurekaAudio
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 # Answers are printed after each group, so that a long run shows, and keeps, what it has done.
 GROUP_FILES = 128
 
-Answer = Callable[["EurekaAudio", list[Any]], "Sequence[Reply | EurekaAudioError]"]
+STDIN = "-"
+
+Answer = Callable[["EurekaAudio", list[Any]], "Sequence[Reply | Transcript | EurekaAudioError]"]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The files to hear, the model that hears them, and the form of the answers."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a recording of any format")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a recording of any format; - reads one from stdin"
+    )
     parser.add_argument(
         "--model",
         default="nano",
@@ -36,6 +41,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device", metavar="D", help="cpu or cuda (default: a GPU if there is one)"
+    )
+    parser.add_argument(
+        "--allow-unverified",
+        action="store_true",
+        help="load a folder that has no checksums.json to notice damage by",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object for each file, in order"
@@ -58,13 +68,30 @@ def check_words(option: str, words: str) -> None:
         raise ConfigError(f"{option}: expected some text, got {words!r}; write something")
 
 
-def answer_files(args: argparse.Namespace, answer: Answer) -> int:
-    """Load the model, answer every file, print the answers; returns the exit code."""
+def answer_files(
+    args: argparse.Namespace, answer: Answer, write: Callable[[str, Any], None] | None = None
+) -> int:
+    """Load the model, answer every file, print the answers; returns the exit code.
+
+    Args:
+        args: of `add_model_arguments`.
+        answer: asks the model about a group of recordings.
+        write: what becomes of the answer about one; by default it is printed.
+
+    Raises:
+        ConfigError: stdin is named more than once.
+        CheckpointError: no such model.
+    """
     from eureka_audio.inference.assistant import EurekaAudio
 
+    if args.files.count(STDIN) > 1:
+        raise ConfigError("-: expected stdin once among the files, got it twice; name it once")
+    write = write or _printer(args)
     quieten()
     try:
-        model = EurekaAudio.from_pretrained(args.model, device=args.device)
+        model = EurekaAudio.from_pretrained(
+            args.model, device=args.device, allow_unverified=args.allow_unverified
+        )
     except CheckpointError as error:
         if args.json:  # an object for each input is promised, whatever happens
             for path in args.files:
@@ -72,21 +99,35 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
         raise
     code = EXIT_GOOD
     for group in _groups(args.files):
-        for path, reply in zip(group, answer(model, group), strict=True):
-            if isinstance(reply, EurekaAudioError):
-                code = EXIT_FAILED
-                if not args.json:
-                    print_error(_naming(path, str(reply)))
+        sources = [sys.stdin.buffer if path == STDIN else path for path in group]
+        for path, reply in zip(group, answer(model, sources), strict=True):
+            if not isinstance(reply, EurekaAudioError):
+                write(path, reply)
+                continue
+            code = EXIT_FAILED
             if args.json:
                 print_json(as_json(path, reply))
-            elif isinstance(reply, Reply):
-                alone = len(args.files) == 1
-                print_text(reply.text if alone else f"{path}: {one_line(reply.text)}")
+            else:
+                print_error(_naming(path, str(reply)))
         sys.stdout.flush()
     return code
 
 
-def as_json(path: str, reply: Reply | EurekaAudioError) -> dict[str, Any]:
+def _printer(args: argparse.Namespace) -> Callable[[str, Reply], None]:
+    """Prints one answer: a JSON object, the text, or the file's name and the text in one line."""
+
+    def write(path: str, reply: Reply) -> None:
+        if args.json:
+            print_json(as_json(path, reply))
+        elif len(args.files) == 1:
+            print_text(reply.text)
+        else:
+            print_text(f"{printable(path)}: {one_line(reply.text)}")
+
+    return write
+
+
+def as_json(path: str, reply: Reply | Transcript | EurekaAudioError) -> dict[str, Any]:
     """What `--json` prints for one file."""
     if isinstance(reply, EurekaAudioError):
         error = {"type": type(reply).__name__, "message": one_line(str(reply))}
@@ -99,7 +140,9 @@ def as_json(path: str, reply: Reply | EurekaAudioError) -> dict[str, Any]:
         "num_new_tokens": reply.num_new_tokens,
         "finish_reason": reply.finish_reason,
     }
-    return result if reply.scores is None else {**result, "scores": dict(reply.scores)}
+    if isinstance(reply, Transcript) or reply.scores is None:
+        return result
+    return {**result, "scores": dict(reply.scores)}
 
 
 def _groups(files: Sequence[str]) -> Iterator[list[Any]]:

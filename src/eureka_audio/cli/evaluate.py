@@ -6,19 +6,17 @@ rule that is always named.
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from eureka_audio.cli import evaluation_contamination, evaluation_run, evaluation_throughput
 from eureka_audio.cli.evaluation_model import add_endpoint_options, endpoint_model
+from eureka_audio.cli.outcome import EXIT_FAILED, EXIT_GOOD
 from eureka_audio.errors import ConfigError, EurekaAudioError
 from eureka_audio.evaluation.benchmarks import BENCHMARKS, benchmark_named
 from eureka_audio.evaluation.judge import Judge
 from eureka_audio.evaluation.scoring import score_file
 from eureka_audio.records import Conversation, Message, TextPart
-
-EXIT_GOOD, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,14 +62,9 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked for.
 
     Returns:
-        0 when all went well, 1 when some items failed or a score is undefined, 2 when what was
-        asked for is not as it should be.
+        0 when all went well, 1 when some items failed or a score is undefined.
     """
-    try:
-        code: int = args.act(args)
-    except (EurekaAudioError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    code: int = args.act(args)
     return code
 
 
@@ -85,7 +78,7 @@ def _score(args: argparse.Namespace) -> int:
         judge=_judge(args),
     )
     print(json.dumps(summary) if args.json else _as_text(summary))
-    return EXIT_SOME_FAILED if summary["failed"] or summary["value"] is None else EXIT_GOOD
+    return EXIT_FAILED if summary["failed"] or summary["value"] is None else EXIT_GOOD
 
 
 def _judge(args: argparse.Namespace) -> Judge | None:

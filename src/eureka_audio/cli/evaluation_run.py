@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from eureka_audio.asking.rounds import RunOptions
 from eureka_audio.cli.evaluation_model import (
     add_model_options,
     chosen_model,
@@ -16,8 +17,9 @@ from eureka_audio.evaluation.benchmarks import benchmark_named
 from eureka_audio.evaluation.report import write_report
 from eureka_audio.evaluation.report_text import compared, terminal
 from eureka_audio.evaluation.results import read_summary, score_run
-from eureka_audio.evaluation.runner import RunIdentity, RunOptions, run_trials
+from eureka_audio.evaluation.runner import RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
+from eureka_audio.protocols import TranscribingModel
 from eureka_audio.records import Split
 
 OWN_SET, MANIFEST = "eureka", "manifest"
@@ -149,8 +151,15 @@ def _all_trials(args: argparse.Namespace, prompt: str) -> Iterator[Trial]:
 def _run(args: argparse.Namespace) -> int:
     trials = _trials(args, args.prompt)
     named = chosen_model(args)
+    # As a user would, unless the run asks for something that `transcribe` does not offer.
+    transcribe = isinstance(named.model, TranscribingModel) and args.max_new_tokens is None
     identity = RunIdentity(
-        args.benchmark, named.name, named.fingerprint, args.max_new_tokens, args.choose
+        args.benchmark,
+        named.name,
+        named.fingerprint,
+        args.max_new_tokens,
+        args.choose,
+        transcribe and any(trial.is_transcription for trial in trials),
     )
     with _Bar(len(trials)) as bar:
         books = run_trials(named.model, trials, args.out, identity, _options(args, bar))

@@ -4,74 +4,63 @@ Exit codes: 0 all good, 1 something failed, 2 the command line is wrong.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from eureka_audio import __version__
-from eureka_audio.cli.outcome import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    print_error,
-)
-from eureka_audio.errors import ConfigError, EurekaAudioError
+from eureka_audio.cli.outcome import EXIT_USAGE, exit_code, one_line
 
 # What a user is most likely to want comes first.
-COMMANDS = ("transcribe", "ask", "caption", "train", "evaluate", "synthesize", "bench")
+COMMANDS = (
+    "transcribe",
+    "ask",
+    "caption",
+    "serve",
+    "init",
+    "train",
+    "evaluate",
+    "synthesize",
+    "dataflux",
+    "bench",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Arguments may stand before, between and after options; errors are safe to print."""
+
+    def parse_words(self, words: Sequence[str], parsed: argparse.Namespace) -> argparse.Namespace:
+        """Follow the words down to the parser of the innermost command, and parse the rest."""
+        commands = next(
+            (action for action in self._actions if isinstance(action, argparse._SubParsersAction)),
+            None,
+        )
+        if commands is None:
+            return self.parse_intermixed_args(words, parsed)
+        if not words or words[0] not in commands.choices:
+            return self.parse_args(words, parsed)  # a wrong command, or its help
+        vars(parsed).update(self._defaults)
+        setattr(parsed, commands.dest, words[0])
+        inner: _Parser = commands.choices[words[0]]
+        return inner.parse_words(words[1:], parsed)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, with nothing in it that steers a terminal."""
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {one_line(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Errors are one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    args = _parse(words)
-    try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-        return code
-    except EurekaAudioError as error:
-        print_error(str(error))
-        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        return EXIT_INTERRUPTED
-    except OSError as error:  # a full disk, a lost mount: the machine's doing, not a bug
-        if os.environ.get("EUREKA_AUDIO_DEBUG"):
-            raise
-        print_error(f"the system refused to read or write: {error}; see to it and try again")
-        return EXIT_FAILED
-    except Exception as error:  # the edge of the process: no traceback for a user
-        if os.environ.get("EUREKA_AUDIO_DEBUG"):
-            raise
-        print_error(
-            f"unexpected {type(error).__name__}: {error}; this is a bug, set EUREKA_AUDIO_DEBUG=1 "
-            "to see where"
-        )
-        return EXIT_FAILED
+    args = _parser(words).parse_words(words, argparse.Namespace())
+    return exit_code(lambda: args.run(args))
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
-    """The arguments; settings (KEY=VALUE) may stand after options, too."""
-    parser = _parser(words)
-    args, rest = parser.parse_known_args(words)
-    if rest and not (hasattr(args, "overrides") and all(map(_is_setting, rest))):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.overrides += rest
-    return args
-
-
-def _is_setting(word: str) -> bool:
-    return "=" in word and not word.startswith("-")
-
-
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> _Parser:
     """The parser, with the command asked for or, where none is, with all of them."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="eureka-audio",
         description="Hear: recordings become words.",
         epilog="eureka-audio COMMAND --help tells more of a command.",

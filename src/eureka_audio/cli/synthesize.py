@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from eureka_audio.records import AudioClip, Split
+from eureka_audio.records import Split
 
 if TYPE_CHECKING:
     from eureka_audio.synthesis.corpora import SentenceBook
@@ -142,26 +142,14 @@ def _report(fates: Counter[str], num_planned: int) -> int:
 
 def _scenes(args: argparse.Namespace) -> int:
     from eureka_audio.data.recordings import recordings
+    from eureka_audio.manifest import read_clips
     from eureka_audio.synthesis.parts import Material
     from eureka_audio.synthesis.scenes import compose_scene, write_clips
 
     clips = recordings(args.recordings, args.split) if args.recordings else []
     material = Material(
-        args.split, (*clips, *(_synthetic(args.speech, args.split) if args.speech else []))
+        args.split, (*clips, *(read_clips(args.speech, args.split) if args.speech else []))
     )
     made = (compose_scene(args.seed, index, material) for index in range(args.num))
     print(f"kept {write_clips(args.out, made)} of {args.num} scenes in {args.out}")
     return 0
-
-
-def _synthetic(folder: Path, split: Split) -> list[AudioClip]:
-    """Clips of one split of a speech corpus, with absolute paths."""
-    from eureka_audio.manifest import audio_path, read_manifest
-
-    manifest = (folder / "manifest.jsonl").resolve()
-    clips = read_manifest(manifest, AudioClip)
-    return [
-        clip.model_copy(update={"path": str(audio_path(clip, manifest))})
-        for clip in clips
-        if clip.split == split
-    ]

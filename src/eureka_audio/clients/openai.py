@@ -60,7 +60,7 @@ class OpenAIClient:
             return list(pool.map(one, conversations))
 
     def _answer(self, conversation: Conversation, max_new_tokens: int | None) -> Reply:
-        messages, seconds = _messages(conversation)
+        messages, seconds = wire_messages(conversation)
         body = {"model": self.model, "messages": messages, "temperature": 0, **self.settings}
         if max_new_tokens is not None:
             body["max_tokens"] = max_new_tokens
@@ -84,8 +84,8 @@ class OpenAIClient:
         return float(min(wait * random.uniform(0.75, 1.25), MAX_WAIT_SECONDS))
 
 
-def _messages(conversation: Conversation) -> tuple[list[dict[str, Any]], float]:
-    """The conversation on the wire, and the seconds of audio in it."""
+def wire_messages(conversation: Conversation) -> tuple[list[dict[str, Any]], float]:
+    """The conversation as it goes over the wire, and the seconds of audio in it."""
     messages, seconds = [], 0.0
     for message in conversation.messages:
         parts: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ Standard library only. No redirects are followed and no proxy is used, so that a
 server it was meant for and to nobody else.
 """
 
+import contextlib
 import http.client
 import json
 import time
@@ -106,7 +107,7 @@ class Endpoint:
         message = f"expected status 200 from {self.base_url}, got {status}: {said!r}"
         if status not in RETRYABLE_STATUSES:
             return EndpointError(f"{message}; correct the request", retryable=False)
-        wait = _seconds_to_wait(headers)
+        wait = seconds_to_wait(headers)
         return EndpointError(message) if wait is None else RetryLaterError(message, wait)
 
 
@@ -125,9 +126,12 @@ def _read_all(response: http.client.HTTPResponse, deadline: float) -> bytes:
     return b"".join(pieces)
 
 
-def _seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     """What Retry-After says, in seconds or as a date; None when it says nothing usable."""
-    value = {name.lower(): text for name, text in headers.items()}.get("retry-after", "")
+    lowered = {name.lower(): text for name, text in headers.items()}
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(lowered.get("retry-after-ms", "")) / 1000)
+    value = lowered.get("retry-after", "")
     try:
         return max(0.0, float(value))
     except ValueError:

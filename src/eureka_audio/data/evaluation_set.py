@@ -6,9 +6,9 @@ Questions with choices, transcripts and captions, each judged by the benchmark o
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from eureka_audio import manifest
 from eureka_audio.data.recordings import recordings
 from eureka_audio.evaluation.trials import Trial
-from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
 from eureka_audio.tasks.captions import caption_phrases
 from eureka_audio.tasks.evaluation import evaluation_items
@@ -31,15 +31,8 @@ def read_clips(sources: Iterable[Path], split: Split | None = None) -> list[Audi
     """
     clips = []
     for source in sources:
-        manifest = source / "manifest.jsonl" if source.is_dir() else source
-        if source.is_dir() and not manifest.is_file():
-            clips += recordings(source, split)
-            continue
-        located = (
-            clip.model_copy(update={"path": str(audio_path(clip, manifest.resolve()))})
-            for clip in read_manifest(manifest, AudioClip)
-        )
-        clips += [clip for clip in located if split in (None, clip.split)]
+        is_pack = source.is_dir() and not (source / manifest.MANIFEST_NAME).is_file()
+        clips += recordings(source, split) if is_pack else manifest.read_clips(source, split)
     return clips
 
 

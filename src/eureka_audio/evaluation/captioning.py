@@ -15,13 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eureka_audio.evaluation.runner import (
-    PREDICTIONS,
-    RunBooks,
-    RunIdentity,
-    RunOptions,
-    run_trials,
-)
+from eureka_audio.asking.outcomes import RunBooks
+from eureka_audio.asking.rounds import RunOptions
+from eureka_audio.evaluation.runner import PREDICTIONS, RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
 from eureka_audio.protocols import AudioLanguageModel, TextLanguageModel
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from eureka_audio.durable import atomic_write
-from eureka_audio.evaluation.report_items import AudioBudget, browsed_items
-from eureka_audio.evaluation.report_page import page
+from eureka_audio.evaluation.report_items import browsed_items
 from eureka_audio.evaluation.report_text import markdown
 from eureka_audio.evaluation.results import parts_of, read_summary
+from eureka_audio.pages.clips import AudioBudget
+from eureka_audio.pages.page import page
 
 MAX_ITEMS = 2_000  # in the browser, per run; the files hold all
 MAX_SHOWN_FINGERPRINT = 60  # an address is shown whole, a checksum by its first digits
@@ -86,7 +87,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         "paper_note": _paper_note(ours),
     }
     texts = {
-        "report.html": page(content),
+        "report.html": evaluation_page(content),
         "report.md": markdown(summaries, tables),
         "report.json": json.dumps({"runs": summaries, "tables": tables}, indent=1) + "\n",
     }
@@ -94,6 +95,18 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         with atomic_write(out / name) as stream:
             stream.write(text)
     return out / "report.html"
+
+
+def evaluation_page(content: Mapping[str, Any]) -> str:
+    """The page that shows this content."""
+    return page(
+        content,
+        files("eureka_audio.evaluation") / "page",
+        "report",
+        title="Evaluation report",
+        without_scripts="This page needs scripts to show its charts; report.md beside it holds the"
+        " same figures.",
+    )
 
 
 def _paper_note(ours: bool) -> str:

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eureka_audio.asking.claim import IDENTITY
+from eureka_audio.asking.outcomes import CHOICE_SCORES
 from eureka_audio.durable import atomic_write
 from eureka_audio.errors import EvaluationError
 from eureka_audio.evaluation.benchmarks import Benchmark, benchmark_named
-from eureka_audio.evaluation.runner import CHOICE_SCORES, IDENTITY, PREDICTIONS
+from eureka_audio.evaluation.runner import PREDICTIONS
 from eureka_audio.evaluation.scoring import score_file
 from eureka_audio.evaluation.statistics import (
     Comparison,

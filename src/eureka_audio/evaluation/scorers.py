@@ -24,7 +24,7 @@ JUDGE_REPLY_KEYS = ("judge_reply", "judge_result")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Mark:
     """What a rule says about one reply.
 
     Attributes:
@@ -44,14 +44,14 @@ class Scorer(Protocol):
     """What every kind of scoring offers."""
 
     blank: Mapping[str, Any]
-    """The fields of a row that got no verdict."""
+    """The fields of a row that got no mark."""
 
     def is_missing(self, prediction: str) -> str | None:
         """Why the rule treats this reply as none at all, or None."""
         ...
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
-        """The verdict on one reply; raises EvaluationError when the row cannot be scored."""
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
+        """The mark of one reply; raises EvaluationError when the row cannot be scored."""
         ...
 
     def details(self) -> dict[str, Any]:
@@ -91,14 +91,14 @@ class TranscriptScorer(_Defaults):
         literal = self._rule.null_is_missing and prediction == NULL_PREDICTION
         return 'the literal prediction "null"' if literal else None
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Count the edits of one transcript."""
         count = count_errors(row.text("reference", "answer"), prediction, self._rule)
         self._edits += count.edits
         self._ref_len += count.ref_len
         self._empty += count.ref_len == 0
         fields = {"edits": count.edits, "ref_len": count.ref_len}
-        return Verdict(fields, part=(count.edits, count.ref_len))
+        return Mark(fields, part=(count.edits, count.ref_len))
 
     def details(self) -> dict[str, Any]:
         """The corpus sums."""
@@ -128,7 +128,7 @@ class OptionTextScorer(_Defaults):
         self._reasons = reasons
         self._letters = 0
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Match one reply, or have it judged."""
         if self._rule == "judge":
             return self._judged(row, prediction)
@@ -139,16 +139,16 @@ class OptionTextScorer(_Defaults):
             self._letters += mapped != reply
             reply = mapped
         correct = matches_answer(reply, answer, choices)
-        return Verdict({"correct": correct}, part=(int(correct), 1))
+        return Mark({"correct": correct}, part=(int(correct), 1))
 
-    def _judged(self, row: PredictionRow, prediction: str) -> Verdict:
+    def _judged(self, row: PredictionRow, prediction: str) -> Mark:
         reply = self._judge_reply(row, prediction)
         correct = read_judgement(reply)
         if correct is None:
             reason = "the judge says neither yes nor no"
             fields = {"correct": None, "judge_reply": reply}
-            return Verdict(fields, unparseable=reason, counts=False)
-        return Verdict({"correct": correct, "judge_reply": reply}, part=(int(correct), 1))
+            return Mark(fields, unparseable=reason, counts=False)
+        return Mark({"correct": correct, "judge_reply": reply}, part=(int(correct), 1))
 
     def _judge_reply(self, row: PredictionRow, prediction: str) -> str:
         for key in JUDGE_REPLY_KEYS:
@@ -184,14 +184,14 @@ class LetterScorer(_Defaults):
         self._dice = random.Random(seed)
         self._right = self._fails = self._lucky = self._total = self._without_answer = 0
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Read the letter; VoiceBench's rule throws dice where there is none, in file order."""
         answer = self._answer(row)
         letter = extract_letter(prediction)
         reason = "no letter found" if letter is None else None
         if answer is None:
             self._without_answer += 1
-            return Verdict({"extracted": letter, "correct": None}, unparseable=reason)
+            return Mark({"extracted": letter, "correct": None}, unparseable=reason)
         fields: dict[str, Any] = {"extracted": letter, "correct": letter == answer}
         counted = letter
         if letter is None and self._rule == "voicebench":
@@ -200,7 +200,7 @@ class LetterScorer(_Defaults):
         self._right += letter == answer
         self._fails += letter is None
         self._lucky += letter is None and counted == answer
-        return Verdict(fields, part=(int(counted == answer), 1), unparseable=reason)
+        return Mark(fields, part=(int(counted == answer), 1), unparseable=reason)
 
     def _answer(self, row: PredictionRow) -> str | None:
         if row.fields.get("answer") is None and row.fields.get("reference") is None:
@@ -243,10 +243,10 @@ class RefusalScorer(_Defaults):
     def __init__(self, rule: str) -> None:
         self._case_sensitive = rule == "case_sensitive"
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Look for a phrase of refusal."""
         refused = is_refusal(prediction, case_sensitive=self._case_sensitive)
-        return Verdict({"refused": refused}, part=(int(refused), 1))
+        return Mark({"refused": refused}, part=(int(refused), 1))
 
 
 @dataclass
@@ -282,7 +282,7 @@ class InstructionScorer(_Defaults):
     _loose: _InstructionRates = field(default_factory=_InstructionRates)
     _invented: int = 0
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Check one reply against its instructions."""
         ids, given = row.texts("instruction_id_list"), row.items("kwargs")
         if not ids or not all(
@@ -304,7 +304,7 @@ class InstructionScorer(_Defaults):
         if followed.invented:
             self._invented += 1
             fields["invented"] = dict(followed.invented)
-        return Verdict(fields)
+        return Mark(fields)
 
     def details(self) -> dict[str, Any]:
         """The four rates and their mean."""
@@ -342,7 +342,7 @@ class EventScorer(_Defaults):
     def __init__(self) -> None:
         self._found = self._named = self._present = 0
 
-    def score(self, row: PredictionRow, prediction: str) -> Verdict:
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
         """Compare what is named with what is there; every label counts once."""
         present, phrases = set(row.texts("events")), row.fields.get("phrases")
         if not isinstance(phrases, Mapping):
@@ -357,7 +357,7 @@ class EventScorer(_Defaults):
             "missed": sorted(present - named),
             "invented": sorted(named - present),
         }
-        return Verdict(fields, part=(2 * len(found), len(named) + len(present)))
+        return Mark(fields, part=(2 * len(found), len(named) + len(present)))
 
     def details(self) -> dict[str, Any]:
         """Precision and recall behind the F1."""

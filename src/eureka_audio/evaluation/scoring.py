@@ -4,7 +4,7 @@ Every row that goes in comes out, and the books balance exactly::
 
     items = scored + missing + failed
 
-``scored`` rows have a verdict. ``missing`` ones hold no prediction. ``failed`` ones could not be
+``scored`` rows have a mark. ``missing`` ones hold no prediction. ``failed`` ones could not be
 scored and say why. ``unparseable`` counts replies from which no answer could be read: a scored row
 without a letter, a failed one whose judge said neither yes nor no. ``skipped`` rows are those that
 are in no score: the missing and the failed.
@@ -146,18 +146,18 @@ def _score_row(
         if row.prediction is None or reason is not None:
             accounts.missing[reason or ""] += 1
             return _result(row, "missing", scorer.blank, reason), None
-        verdict = scorer.score(row, row.prediction)
+        mark = scorer.score(row, row.prediction)
     except UnusableRowError as error:
         accounts.failed[error.reason] += 1
         return _result(row, "failed", scorer.blank, str(error)), None
-    why = verdict.unparseable
+    why = mark.unparseable
     if why is not None:
         accounts.unparseable[why] += 1
-    if why is not None and not verdict.counts:
+    if why is not None and not mark.counts:
         accounts.failed[why] += 1
-        return _result(row, "failed", verdict.fields, why), None
+        return _result(row, "failed", mark.fields, why), None
     accounts.scored += 1
-    return _result(row, "scored", verdict.fields, why), verdict.part
+    return _result(row, "scored", mark.fields, why), mark.part
 
 
 def _result(

@@ -4,19 +4,17 @@ A benchmark's items become trials here. The key covers everything the reply depe
 reply is used again exactly when the same question would be asked.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from eureka_audio.asking.keys import content_key, file_fingerprint
 from eureka_audio.errors import EvaluationError
+from eureka_audio.evaluation.benchmarks import benchmark_named
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart
 
 KEY_VERSION = 1
-MISSING_AUDIO = "missing"
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,12 @@ class Trial:
         options = tuple(dict.fromkeys(choice for choice in listed if isinstance(choice, str)))
         return options if len(options) > 1 else ()
 
+    @property
+    def is_transcription(self) -> bool:
+        """Whether the model is asked to write down the recording and nothing else."""
+        benchmark = benchmark_named(self.benchmark.partition("@")[0])
+        return benchmark.kind == "transcript" and self.audio is not None and not self.prompt
+
     def conversation(self) -> Conversation:
         """What the model is asked: an optional system turn, then audio and text."""
         content: list[AudioPart | TextPart] = []
@@ -77,17 +81,7 @@ class Trial:
             "fields": self.fields,
             "settings": settings,
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def file_fingerprint(path: Path) -> str:
-    """SHA-256 of a file's bytes; a word when there is no such file (the model will say so)."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return MISSING_AUDIO
+        return content_key(content)
 
 
 def checked_trials(trials: Iterable[Trial]) -> list[Trial]:

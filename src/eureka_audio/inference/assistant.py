@@ -1,7 +1,8 @@
 """The friendly object: audio and a wish in, words out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, overload
 
@@ -12,29 +13,37 @@ from eureka_audio.audio.fetch import LOCAL_USER, AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS, AudioLimits
 from eureka_audio.errors import ConfigError, EurekaAudioError, MessageError
 from eureka_audio.inference.choices import check_choices, check_text
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.loading import load
-from eureka_audio.inference.long_audio import (
-    max_chunk_seconds,
-    max_transcript_tokens,
-    sounding_chunks,
-    transcription_beams,
-    transcription_opinions,
-)
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions, GenerationSettings
+from eureka_audio.inference.transcription.chunks import Plan
+from eureka_audio.inference.transcription.settings import max_transcript_tokens
+from eureka_audio.inference.transcription.transcriber import Transcriber
+from eureka_audio.inference.transcription.transcripts import TimedChunk
 from eureka_audio.inference.workload import ErrorHandling, Piece, Request, Workload
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EurekaAudioProcessor, parse_messages
-from eureka_audio.protocols import Reply
+from eureka_audio.protocols import Reply, Transcript
 from eureka_audio.records import Conversation
-from eureka_audio.text.chat import caption_request, question_request, transcription_request
+from eureka_audio.text.chat import caption_request, question_request
 
 # A greedy answer that runs in circles does not come back: eight rounds end it, and it says so.
 MAX_REPEATS = 8
 GUARDED = GenerationOptions(max_repeats=MAX_REPEATS)
 
+# What other programs call our settings.
+OTHER_NAMES = {
+    "max_tokens": "max_new_tokens",
+    "max_completion_tokens": "max_new_tokens",
+    "max_length": "max_new_tokens",
+    "do_sample": "temperature",
+    "stop_sequences": "stop",
+    "beam_size": "num_beams",
+}
+
 Replies = list[Reply | EurekaAudioError]
+Transcripts = list[Transcript | EurekaAudioError]
 
 
 class EurekaAudio:
@@ -71,8 +80,10 @@ class EurekaAudio:
         self.model = model.eval()
         self.processor = processor
         self.batch_size = batch_size
-        self._engine = Engine(model, processor)
-        self._responder = Responder(self._engine, access, limits)
+        self.engine = AudioEngine(
+            model, processor, max_batch_size=batch_size, max_queue_length=None
+        )
+        self._responder = Responder(self.engine, access, limits)
 
     @classmethod
     def from_pretrained(
@@ -81,6 +92,7 @@ class EurekaAudio:
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        allow_unverified: bool = False,
         **settings: Any,
     ) -> "EurekaAudio":
         """Load a model.
@@ -88,14 +100,18 @@ class EurekaAudio:
         Args:
             name_or_path: "nano", which the package brings; a folder; or a hub id (owner/name).
             device: such as "cpu" or "cuda"; by default a GPU if there is one.
-            dtype: such as "float32" or "bfloat16"; by default what the checkpoint holds.
+            dtype: such as "float32" or "bfloat16", or "int8" for the weights of the language model
+                on a CPU; by default what the checkpoint holds, or float32 where that is faster.
+            allow_unverified: load a folder that has no `checksums.json`, whose damage or change
+                nobody would notice.
             **settings: as the constructor takes them.
 
         Raises:
             CheckpointError: no such model, or its files are incomplete or damaged.
             ConfigError: no such device or dtype.
         """
-        return cls(*load(name_or_path, device, dtype), **settings)
+        loaded = load(name_or_path, device, dtype, allow_unverified=allow_unverified)
+        return cls(*loaded, **settings)
 
     @overload
     def transcribe(
@@ -123,13 +139,14 @@ class EurekaAudio:
     ) -> Any:
         """Write down what is said, however long the recording.
 
-        It is cut at pauses, silence is skipped, and the transcripts are joined by spaces. An answer
-        is bounded by the length of the audio, and empty where the checkpoint can tell that nobody
-        speaks.
+        It is cut at pauses, silence is skipped, rounds that a model runs in are taken out. An
+        answer is bounded by the length of the audio, and empty where the checkpoint can tell that
+        nobody speaks. `transcribe_detailed` tells more.
 
         Args:
             audio: anything `load_audio` takes, or a list of such.
-            language: an English name ("German"); keeps a model of several from translating.
+            language: an English name ("German") or ISO 639-1 code; keeps a model of several from
+                translating.
             num_beams: transcripts that grow side by side, of which the most probable is kept; by
                 default what the checkpoint asks for. 1 is the fastest.
             errors: in a list, "return" puts the error of a bad input in its place and answers the
@@ -140,30 +157,57 @@ class EurekaAudio:
         Raises:
             AudioError: an input cannot be used (a subclass says why).
             MessageError: the language is no text.
-            ConfigError: no such number of beams.
+            ConfigError: no such language or number of beams.
         """
-        longest = max_chunk_seconds(self.model.generation_config)
-        if num_beams is None:
-            num_beams = transcription_beams(self.model.generation_config)
-        opinions = transcription_opinions(self.model.generation_config)
-        if num_beams == 1:
-            opinions = opinions.of_one_beam()
-        options = replace(GUARDED, num_beams=num_beams, **opinions._asdict())
-        if language is not None:
-            check_text(language, "language")
-
-        def prepare(source: AudioSource) -> Request:
-            decoded = self._responder.load(source)
-            chunks = sounding_chunks(decoded, longest)
-            return Request(
-                [transcription_request(chunk, language) for chunk in chunks],
-                decoded.duration_seconds,
-            )
-
-        replies = self._write(
-            _as_list(audio), prepare, options, errors, progress, max_transcript_tokens
-        )
+        transcriber = self._transcriber(language, num_beams, word_times=False)
+        transcripts = self._transcribe(_as_list(audio), transcriber, errors, progress)
+        replies = [
+            item if isinstance(item, EurekaAudioError) else _as_reply(item) for item in transcripts
+        ]
         return _like(audio, replies)
+
+    @overload
+    def transcribe_detailed(
+        self, audio: list[Any], language: str | None = ..., *, word_times: bool | None = ...,
+        num_beams: int | None = ..., errors: Literal["raise"] = ..., progress: bool | None = ...,
+    ) -> list[Transcript]: ...  # fmt: skip
+    @overload
+    def transcribe_detailed(
+        self, audio: list[Any], language: str | None = ..., *, word_times: bool | None = ...,
+        num_beams: int | None = ..., errors: ErrorHandling, progress: bool | None = ...,
+    ) -> Transcripts: ...  # fmt: skip
+    @overload
+    def transcribe_detailed(
+        self, audio: AudioSource, language: str | None = ..., *, word_times: bool | None = ...,
+        num_beams: int | None = ..., errors: Literal["raise"] = ..., progress: bool | None = ...,
+    ) -> Transcript: ...  # fmt: skip
+    def transcribe_detailed(
+        self,
+        audio: Any,
+        language: str | None = None,
+        *,
+        word_times: bool | None = None,
+        num_beams: int | None = None,
+        errors: ErrorHandling = "raise",
+        progress: bool | None = None,
+    ) -> Any:
+        """Write down what is said, and when; the text is that of `transcribe`.
+
+        Args:
+            audio: as in `transcribe`.
+            language: as in `transcribe`.
+            word_times: whether to find out when each word is said; by default where the model can
+                tell.
+            num_beams: as in `transcribe`.
+            errors: as in `transcribe`.
+            progress: as in `transcribe`.
+
+        Raises:
+            AudioError, MessageError, ConfigError: as `transcribe`; a ConfigError, too, where the
+                times of words are asked of a model that cannot tell them.
+        """
+        transcriber = self._transcriber(language, num_beams, word_times)
+        return _like(audio, self._transcribe(_as_list(audio), transcriber, errors, progress))
 
     @overload
     def ask(
@@ -316,7 +360,7 @@ class EurekaAudio:
             ContextLengthError: the conversation does not fit the model's context.
             ConfigError: a setting is out of range or would have no effect.
         """
-        options = GenerationOptions(**settings)
+        options = _options(settings)
         is_batch = _is_batch(messages)
         sources = messages if is_batch else [messages]
         replies = self._write(sources, self._parsed, options, errors, progress)
@@ -328,7 +372,7 @@ class EurekaAudio:
         Arguments and errors are those of `generate`, for one conversation and one beam; what is
         wrong with the input is raised by the call itself, before the first piece.
         """
-        options = GenerationOptions(**settings)
+        options = _options(settings)
         for name, only in (("num_beams", 1), ("no_speech_threshold", 0)):
             if (asked := getattr(options, name)) != only:
                 raise ConfigError(
@@ -337,15 +381,62 @@ class EurekaAudio:
                 )
         [conversation] = self._parsed(messages).conversations
         encoded = self._responder.encode(conversation)
-        answers = self._engine.begin([self._responder.limit(encoded, options)], options)
+        handle = self._responder.stream(encoded, options)
 
         def pieces() -> Iterator[str]:
-            decoding = self._engine.prefill([encoded])
-            for _ in self._engine.run(decoding, [encoded], answers, options):
-                if piece := answers[0].new_text():
-                    yield piece
+            try:
+                for event in handle:
+                    if event.text:
+                        yield event.text
+            finally:
+                handle.cancel()
 
         return pieces()
+
+    def _transcriber(
+        self, language: str | None, num_beams: int | None, word_times: bool | None
+    ) -> Transcriber:
+        if language is not None:
+            check_text(language, "language")
+        return Transcriber.of(
+            self.model, GUARDED, language=language, num_beams=num_beams, word_times=word_times
+        )
+
+    def _transcribe(
+        self,
+        sources: Sequence[AudioSource],
+        transcriber: Transcriber,
+        errors: ErrorHandling,
+        progress: bool | None,
+    ) -> Transcripts:
+        plans: dict[int, Plan] = {}
+        chunks: dict[int, dict[int, TimedChunk]] = {}
+
+        def prepare(item: tuple[int, AudioSource]) -> Request:
+            index, source = item
+            plans[index] = plan = transcriber.plan(self._responder.load(source))
+            chunks[index] = {}
+            return Request([transcriber.request(chunk) for chunk in plan.chunks], 0.0)
+
+        def answer(batch: Sequence[Piece]) -> Sequence[Reply]:
+            options = transcriber.options
+            answers = self._responder.answers(batch, options, max_transcript_tokens)
+            for piece, found in zip(batch, answers, strict=True):
+                span = plans[piece.index].sounding[piece.position]
+                chunks[piece.index][piece.position] = transcriber.read(
+                    span, found, piece.encoded.num_audio_tokens
+                )
+            return [Reply(found.text) for found in answers]
+
+        replies = self._run(list(enumerate(sources)), prepare, answer, errors, progress)
+        return [
+            reply
+            if isinstance(reply, EurekaAudioError)
+            else transcriber.transcript(
+                plans[index], [chunks[index][place] for place in sorted(chunks[index])]
+            )
+            for index, reply in enumerate(replies)
+        ]
 
     def _parsed(self, messages: Any) -> Request:
         return self._responder.request(parse_messages(messages))
@@ -357,12 +448,11 @@ class EurekaAudio:
         options: GenerationOptions,
         errors: ErrorHandling,
         progress: bool | None,
-        cap: Callable[[int], int] | None = None,
     ) -> Replies:
         """Answer sources by generating."""
 
         def answer(batch: Sequence[Piece]) -> Sequence[Reply]:
-            return self._responder.write(batch, options, cap)
+            return self._responder.write(batch, options)
 
         return self._run(sources, prepare, answer, errors, progress)
 
@@ -378,6 +468,32 @@ class EurekaAudio:
             raise ConfigError(f"errors: expected 'raise' or 'return', got {errors!r}")
         work = Workload(prepare, self._responder.encode, answer, self.batch_size, errors, progress)
         return work.run(sources)
+
+
+def _options(settings: GenerationSettings) -> GenerationOptions:
+    """Checked settings of generation.
+
+    Raises:
+        ConfigError: there is no such setting, or one is out of range.
+    """
+    known = [setting.name for setting in fields(GenerationOptions)]
+    for name in settings:
+        if name not in known:
+            near = OTHER_NAMES.get(name) or next(iter(get_close_matches(name, known, n=1)), None)
+            hint = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(f"{name}: expected a setting of generation, got this; {hint}")
+    return GenerationOptions(**settings)
+
+
+def _as_reply(transcript: Transcript) -> Reply:
+    """The same, as other tasks answer."""
+    return Reply(
+        text=transcript.text,
+        num_new_tokens=transcript.num_new_tokens,
+        num_audio_tokens=transcript.num_audio_tokens,
+        duration_seconds=transcript.duration_seconds,
+        finish_reason=transcript.finish_reason,
+    )
 
 
 def _as_list(audio: Any) -> list[Any]:

@@ -113,18 +113,17 @@ class BeamSearch:
         return Beam(answer, beam.log_prob + log_prob, hint)
 
     @property
-    def found(self) -> list[GrowingAnswer]:
-        """The answers that were found, the best first; the search must be over."""
-        return [beam.answer for beam in self._ended]
+    def found(self) -> tuple[Beam, ...]:
+        """What was found, the best first; the search must be over."""
+        return tuple(self._ended)
 
-    def best(self, bonuses: Sequence[float]) -> GrowingAnswer:
-        """The best of what was found, where its bonus is added to each one's log-probability, in
-        the place of the hint.
-        """
-        pairs = zip(self._ended, bonuses, strict=True)
-        return max(
-            (beam._replace(hint=bonus) for beam, bonus in pairs), key=attrgetter("worth")
-        ).answer
+
+def best_of(beams: Sequence[Beam], bonuses: Sequence[float]) -> GrowingAnswer:
+    """The best of what was found, where its bonus is added to each one's log-probability, in the
+    place of the hint.
+    """
+    pairs = zip(beams, bonuses, strict=True)
+    return max((beam._replace(hint=bonus) for beam, bonus in pairs), key=attrgetter("worth")).answer
 
 
 def _continued(

@@ -22,7 +22,7 @@ from transformers.initialization import no_init_weights
 
 from eureka_audio.audio import clock
 from eureka_audio.errors import ConfigError
-from eureka_audio.inference.engine import Decoding
+from eureka_audio.inference.decoding import Decoding
 from eureka_audio.inference.hardware import fingerprint
 from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 
@@ -140,11 +140,14 @@ def our_times(
     The engine looks at every token, so that a GPU has finished it when the clock is read.
     """
     times = []
-    decoding = Decoding.start(model, prompt, torch.ones_like(prompt))
+    embed = model.get_input_embeddings()
+    decoding = Decoding(model)
+    decoding.start(len(prompt))
+    logits_BV = decoding.extend(embed(prompt))
     for _ in range(num_tokens):
-        tokens = decoding.logits_BV.argmax(dim=-1).tolist()
+        tokens = logits_BV.argmax(dim=-1).tolist()
         times.append(time.perf_counter())
-        decoding.extend(torch.tensor(tokens, device=prompt.device)[:, None])
+        logits_BV = decoding.extend(embed(torch.tensor(tokens, device=prompt.device)[:, None]))
     return times
 
 

@@ -9,9 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from eureka_audio.errors import MessageError
-from eureka_audio.inference.engine import Decoding, Engine
+from eureka_audio.inference.decoding import Decoding
+from eureka_audio.inference.runner import ModelRunner
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.tokenizer import TURN_END, encode_plain, token_id
 
@@ -55,49 +57,49 @@ def check_choices(choices: Sequence[str]) -> tuple[str, ...]:
     return tuple(choices)
 
 
-def choice_token_ids(engine: Engine, choice: str) -> list[int]:
+def choice_token_ids(runner: ModelRunner, choice: str) -> list[int]:
     """A choice as the model would write it as its whole answer."""
-    return [*encode_plain(engine.tokenizer, choice), token_id(engine.tokenizer, TURN_END)]
+    return [*encode_plain(runner.tokenizer, choice), token_id(runner.tokenizer, TURN_END)]
 
 
+@torch.inference_mode()
 def score_choices(
-    engine: Engine,
+    runner: ModelRunner,
     encoded: Sequence[EncodedConversation],
     choices: Sequence[Sequence[str]],
 ) -> list[dict[str, float]]:
     """Log-probability of each choice of each conversation, as its complete answer."""
-    decoding = engine.prefill(encoded)
+    decoding, logits_BV = runner.prefill(encoded)
     branches = [
-        (row, choice_token_ids(engine, choice))
+        (row, choice_token_ids(runner, choice))
         for row, offered in enumerate(choices)
         for choice in offered
     ]
     scores: list[float] = []
     for start in range(0, len(branches), MAX_BRANCHES):
-        scores += _score_branches(engine, decoding, branches[start : start + MAX_BRANCHES])
+        scores += _score_branches(
+            runner, decoding, logits_BV, branches[start : start + MAX_BRANCHES]
+        )
     remaining = iter(scores)
     return [{choice: next(remaining) for choice in offered} for offered in choices]
 
 
-@torch.inference_mode()
 def _score_branches(
-    engine: Engine, decoding: Decoding, branches: Sequence[tuple[int, list[int]]]
+    runner: ModelRunner,
+    decoding: Decoding,
+    logits_BV: Tensor,
+    branches: Sequence[tuple[int, list[int]]],
 ) -> list[float]:
     """Log-probability of each answer, given as (row, tokens), in one pass over all of them."""
-    device = engine.device
-    branch = decoding.fork(torch.tensor([row for row, _ in branches], device=device))
-    first_BV = branch.logits_BV.float().log_softmax(dim=-1)
+    rows = [row for row, _ in branches]
+    first_BV = logits_BV[rows].float().log_softmax(dim=-1)
     longest = max(len(ids) for _, ids in branches) - 1  # the last token is predicted, never read
-    read_BT = torch.zeros(len(branches), longest, dtype=torch.long, device=device)
-    mask_BT = torch.zeros_like(read_BT)
-    for row, (_, ids) in enumerate(branches):
-        read_BT[row, : len(ids) - 1] = torch.tensor(ids[:-1])
-        mask_BT[row, : len(ids) - 1] = 1
-    logits_BTV = branch.extend(read_BT, mask_BT, logits_to_keep=0)
+    read = [[*ids[:-1], *[0] * (longest + 1 - len(ids))] for _, ids in branches]
+    logits_BTV = decoding.fork(rows).extend(runner.embed_tokens(read), keep_all=True)
     scores = []
     for row, (_, ids) in enumerate(branches):
         later_TV = logits_BTV[row, : len(ids) - 1].float().log_softmax(dim=-1)
-        targets = torch.tensor(ids[1:], device=device)[:, None]
+        targets = torch.tensor(ids[1:], device=later_TV.device)[:, None]
         scores.append(float(first_BV[row, ids[0]] + later_TV.gather(1, targets).sum()))
     return scores
 

@@ -1,353 +1,287 @@
-"""Prefill and decode: encoded conversations in, answers out.
+"""The engine: requests from any thread, answered together by one thread that owns the model.
 
-Prefill reads all prompts of a batch at once and is bound by arithmetic; decode adds one token to
-every answer per step and is bound by the memory the weights are read from. The engine knows token
-ids, features and the cache; it does not know tasks, files or how long audio is cut.
-
-A row's answer does not depend on the rows beside it: padding is masked, positions count real
-tokens, and each row draws from its own source of chance.
+It knows prompts and tokens, and nothing of tasks. The thread works while there is anything to do,
+and ends when there is not: an idle engine costs nothing, and one that is forgotten is gone.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from eureka_audio.audio import clock
-from eureka_audio.errors import ConfigError
-from eureka_audio.inference.beam_search import BeamSearch
-from eureka_audio.inference.cache import RoomyCache
-from eureka_audio.inference.fluency import WHILE_GROWING, Fluency
-from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.rescoring import (
-    Opinions,
-    no_speech_probability,
-    share_of_unknown_words,
-    spelling_log_probs,
+from eureka_audio.errors import (
+    ContextLengthError,
+    EngineBusyError,
+    EngineClosedError,
+    EngineError,
+    InvalidFeaturesError,
 )
-from eureka_audio.inference.sampling import GenerationOptions, choose_tokens, penalise_seen
-from eureka_audio.inference.single_row import gains_from_matrix_vector, matrix_vector_products
+from eureka_audio.inference.requests import GenerationRequest, RequestHandle
+from eureka_audio.inference.runner import ModelRunner
+from eureka_audio.inference.scheduler import Scheduler
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
-from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
 
-# A batch is made smaller once this share of its rows has finished: copying the cache costs
-# about as much as a few steps.
-FINISHED_SHARE = 0.25
+SPEED_SECONDS = 10.0  # of work that the speed is taken over
+NUM_FIRST_TOKENS = 256  # requests whose time to the first token is remembered
 
 
-class Engine:
-    """A model with its processor, ready to generate."""
-
-    def __init__(
-        self, model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor
-    ) -> None:
-        self.model = model
-        self.processor = processor
-        self.tokenizer = processor.tokenizer
-        self.end_ids = self._end_ids()
-        self.suppressed_ids = list(model.generation_config.suppress_tokens or [])
-
-    @property
-    def device(self) -> torch.device:
-        """Where a batch goes: where the model lies, or where offloaded weights are brought to."""
-        device: torch.device = self.model.device
-        hook = getattr(self.model, "_hf_hook", None)  # set by accelerate
-        if device.type == "meta" and hook is not None:
-            device = torch.device(hook.execution_device)
-        return device
-
-    @property
-    def max_context_tokens(self) -> int:
-        """Tokens of prompt and answer together that the language model has positions for."""
-        return int(self.model.config.text_config.max_position_embeddings)
-
-    def generate(
-        self,
-        encoded: Sequence[EncodedConversation],
-        limits: Sequence[int],
-        options: GenerationOptions,
-    ) -> list[GrowingAnswer]:
-        """Answer a batch of conversations.
-
-        Args:
-            encoded: prompts that end with the opening of an answer.
-            limits: the longest answer of each, in tokens, at least 1.
-            options: how to choose tokens, and when to stop.
-
-        Raises:
-            ConfigError: a CTC head or a list of words is to be asked, and there is none.
-        """
-        opinions = Opinions(*(getattr(options, name) for name in Opinions._fields))
-        for name, what in opinions.lacking(self.model, self.processor):
-            raise ConfigError(
-                f"{name}: expected 0 for a checkpoint without a {what}, got "
-                f"{getattr(opinions, name)}; leave it out"
-            )
-        decoding, answers = self.prefill(encoded), self.begin(limits, options)
-        heard = self._heard(decoding.ctc_logits_ALV, encoded)
-        if options.num_beams > 1:
-            answers = self._search(decoding, encoded, answers, heard, options)
-        else:
-            for _ in self.run(decoding, encoded, answers, options):
-                pass
-        if options.no_speech_threshold > 0:
-            for answer, ctc_logits_LV in zip(answers, heard, strict=True):
-                if ctc_logits_LV is not None:
-                    chance = no_speech_probability(ctc_logits_LV, answer.text)
-                    if chance > options.no_speech_threshold:
-                        answer.clear()
-        return answers
-
-    def begin(self, limits: Sequence[int], options: GenerationOptions) -> list[GrowingAnswer]:
-        """Empty answers, for `run` to fill."""
-        return [GrowingAnswer(self.tokenizer, self.end_ids, limit, options) for limit in limits]
-
-    @torch.inference_mode()
-    def run(
-        self,
-        decoding: "Decoding",
-        encoded: Sequence[EncodedConversation],
-        answers: Sequence[GrowingAnswer],
-        options: GenerationOptions,
-    ) -> Iterator[None]:
-        """Add a token to every unfinished answer, again and again; yields after each step.
-
-        One beam only: what a search will keep is not known before its end.
-
-        Args:
-            decoding: the prompts, read by `prefill`.
-            encoded: the prompts.
-            answers: of `begin`.
-            options: how to choose tokens.
-        """
-        rows = list(answers)
-        generators = [options.generator() for _ in rows]
-        seen = self._seen(encoded) if options.repetition_penalty != 1 else None
-        while True:
-            logits_BV = self._adjusted(decoding.logits_BV, seen, options)
-            tokens = choose_tokens(logits_BV, options, generators)
-            for answer, token in zip(rows, tokens, strict=True):
-                if not answer.has_finished:
-                    answer.add(token)
-            yield
-            going = [index for index, answer in enumerate(rows) if not answer.has_finished]
-            if not going:
-                return
-            if len(going) <= (1 - FINISHED_SHARE) * len(rows):
-                kept = torch.tensor(going, device=self.device)
-                decoding = decoding.fork(kept)
-                rows = [rows[index] for index in going]
-                generators = [generators[index] for index in going]
-                tokens = [tokens[index] for index in going]
-                seen = None if seen is None else seen[kept]
-            tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
-            if seen is not None:
-                seen.scatter_(1, tokens_B1, True)
-            decoding.extend(tokens_B1)
-
-    @torch.inference_mode()
-    def _search(
-        self,
-        decoding: "Decoding",
-        encoded: Sequence[EncodedConversation],
-        answers: Sequence[GrowingAnswer],
-        heard: Sequence[Tensor | None],
-        options: GenerationOptions,
-    ) -> list[GrowingAnswer]:
-        """The answers that beam search finds from empty ones; each beam is a row of the batch."""
-        searches = [
-            BeamSearch(answer, options.num_beams, self._hint(options)) for answer in answers
-        ]
-        num_kept = options.num_beams * (1 + len(self.end_ids))
-        seen = self._seen(encoded) if options.repetition_penalty != 1 else None
-        while True:
-            log_probs_BV = self._adjusted(decoding.logits_BV, seen, options).log_softmax(dim=-1)
-            best = log_probs_BV.topk(min(num_kept, log_probs_BV.shape[-1]))
-            rows = [
-                list(zip(log_probs, tokens, strict=True))
-                for log_probs, tokens in zip(
-                    best.values.tolist(), best.indices.tolist(), strict=True
-                )
-            ]
-            origins, tokens, first = list[int](), list[int](), 0
-            for search in searches:
-                end = first + len(search.growing)
-                for step in search.grow(rows[first:end]):
-                    origins.append(first + step.beam)
-                    tokens.append(step.token)
-                first = end
-            if not tokens:
-                break
-            kept = torch.tensor(origins, device=self.device)
-            tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
-            decoding = decoding.fork(kept)
-            if seen is not None:
-                seen = seen[kept].scatter(1, tokens_B1, True)
-            decoding.extend(tokens_B1)
-        return [
-            search.best(self._bonuses(search.found, ctc_logits_LV, options))
-            for search, ctc_logits_LV in zip(searches, heard, strict=True)
-        ]
-
-    def _heard(
-        self, ctc_logits_ALV: Tensor | None, encoded: Sequence[EncodedConversation]
-    ) -> list[Tensor | None]:
-        """CTC logits `(L, letters)` of each conversation's windows in a row; `None` where there is
-        no CTC head or no audio.
-        """
-        windows = iter(() if ctc_logits_ALV is None else ctc_logits_ALV)
-        heard = [
-            [
-                window[: clock.num_encoder_frames(log_mel.shape[1])]
-                for log_mel, window in zip(item.features, windows, strict=False)
-            ]
-            for item in encoded
-        ]
-        return [torch.cat(each) if each else None for each in heard]
-
-    def _hint(self, options: GenerationOptions) -> Callable[[GrowingAnswer], float] | None:
-        """What the model of words adds to the log-probability of answers while they grow."""
-        if options.ngram_weight == 0 or self.processor.ngrams is None:
-            return None
-        fluency = Fluency(self.processor.ngrams)
-        weight = WHILE_GROWING * options.ngram_weight
-        return lambda answer: weight * fluency.of_growing(answer.text, answer.has_finished)
-
-    def _bonuses(
-        self,
-        answers: Sequence[GrowingAnswer],
-        ctc_logits_LV: Tensor | None,
-        options: GenerationOptions,
-    ) -> list[float]:
-        """What second opinions add to the log-probabilities of answers to one conversation.
-
-        Args:
-            answers: to it.
-            ctc_logits_LV: of what it lets hear, if it does.
-            options: how much each opinion weighs.
-        """
-        texts = [answer.text for answer in answers]
-        bonuses = [0.0] * len(texts)
-        if options.ctc_weight > 0 and ctc_logits_LV is not None:
-            log_probs = spelling_log_probs(ctc_logits_LV, texts)
-            bonuses = [options.ctc_weight * log_prob for log_prob in log_probs]
-        if options.unknown_word_penalty > 0:
-            known = self.processor.known_words
-            for place, text in enumerate(texts):
-                share = share_of_unknown_words(text, known)
-                bonuses[place] -= options.unknown_word_penalty * share
-        if options.ngram_weight > 0 and self.processor.ngrams is not None:
-            fluency = Fluency(self.processor.ngrams)
-            for place, (answer, text) in enumerate(zip(answers, texts, strict=True)):
-                num_tokens = len(answer.token_ids) + 1
-                bonuses[place] += options.ngram_weight * fluency.of(text) / num_tokens
-        return bonuses
-
-    @torch.inference_mode()
-    def prefill(self, encoded: Sequence[EncodedConversation]) -> "Decoding":
-        """Read the prompts of a batch."""
-        batch = self.processor.collate(encoded, padding_side="left").to(self.device)
-        return Decoding.start(self.model, **batch)
-
-    def _adjusted(
-        self, logits_BV: Tensor, seen: Tensor | None, options: GenerationOptions
-    ) -> Tensor:
-        """Logits in float32, without what may not be generated."""
-        logits_BV = logits_BV.float()
-        if seen is not None:
-            logits_BV = penalise_seen(logits_BV, seen, options.repetition_penalty)
-        if self.suppressed_ids:
-            logits_BV[:, self.suppressed_ids] = float("-inf")
-        return logits_BV
-
-    def _seen(self, encoded: Sequence[EncodedConversation]) -> Tensor:
-        """Which tokens each prompt holds, `(B, V)`."""
-        vocab_size = self.model.config.text_config.vocab_size
-        seen = torch.zeros(len(encoded), vocab_size, dtype=torch.bool)
-        for row, item in zip(seen, encoded, strict=True):
-            row[list(item.input_ids)] = True
-        return seen.to(self.device)
-
-    def _end_ids(self) -> frozenset[int]:
-        """The tokens that end an answer: the turn's end, the text's end, and the model's own."""
-        known = self.tokenizer.get_added_vocab()
-        ids = {known[token] for token in (TURN_END, END_OF_TEXT) if token in known}
-        own = self.model.generation_config.eos_token_id
-        return frozenset(ids | set([own] if isinstance(own, int) else own or ()))
-
-
-class Decoding:
-    """A batch being decoded: its cache, which places of it are real, and the last logits.
+@dataclass(frozen=True)
+class EngineStats:
+    """What the engine is doing.
 
     Attributes:
-        logits_BV: of the tokens to come.
-        ctc_logits_ALV: of the windows that were read, where the model has a CTC head.
+        queue_length: requests that wait for a place.
+        num_running: requests that have one: being heard, read or answered.
+        batch_size: answers and beams that grew in the last step.
+        num_cache_bytes: memory that keys and values take.
+        num_requests: submitted so far.
+        num_new_tokens: generated so far.
+        num_ended: requests by how they ended: a finish reason, "cancelled" or "error".
+        tokens_per_second: generated in the last ten seconds of work.
+        seconds_to_first_token: of the latest requests, the oldest first.
+        tokens_per_expert: audio tokens that each expert of the adapter has had; empty for a dense
+            one.
+        seconds_since_step: since the last step ended while there is work to do, else 0; more than
+            a step can take is a hang.
+    """
+
+    queue_length: int
+    num_running: int
+    batch_size: int
+    num_cache_bytes: int
+    num_requests: int
+    num_new_tokens: int
+    num_ended: dict[str, int]
+    tokens_per_second: float
+    seconds_to_first_token: tuple[float, ...]
+    tokens_per_expert: tuple[int, ...]
+    seconds_since_step: float
+
+
+class AudioEngine:
+    """A model that answers many requests at once.
+
+    Args:
+        model: set to evaluation; nobody else may change it.
+        processor: the model's own.
+        max_batch_size: requests answered at once.
+        max_queue_length: requests that may wait beside them; `None` for any number.
+        prefill_tokens: of prompts that are read between two steps of decoding: more is faster for
+            all together, fewer keep those who are being answered waiting less.
     """
 
     def __init__(
         self,
         model: EurekaAudioForConditionalGeneration,
-        cache: RoomyCache,
-        mask_BT: Tensor,
-        lengths_B: Tensor,
-    ) -> None:
-        self._model = model
-        self._cache = cache
-        self._mask_BT = mask_BT
-        self._lengths_B = lengths_B  # real tokens so far
-        self.logits_BV = mask_BT.new_zeros(0)
-        self.ctc_logits_ALV: Tensor | None = None
-
-    @classmethod
-    def start(
-        cls,
-        model: EurekaAudioForConditionalGeneration,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        **audio: Tensor,
-    ) -> "Decoding":
-        """Read prompts `(B, T)`, padded on the left, with their audio."""
-        decoding = cls(model, RoomyCache(), attention_mask[:, :0], attention_mask[:, 0] * 0)
-        decoding.extend(input_ids, attention_mask, audio=audio)
-        return decoding
-
-    def extend(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
+        processor: EurekaAudioProcessor,
         *,
-        audio: Mapping[str, Tensor] | None = None,
-        logits_to_keep: int = 1,
-    ) -> Tensor:
-        """Read tokens `(B, T)`, 0 in the mask where padding; returns logits `(B, kept, V)`."""
-        mask_BT = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        self._mask_BT = torch.cat([self._mask_BT, mask_BT], dim=1)
-        counted_BT = mask_BT.cumsum(dim=1)
-        positions_BT = (self._lengths_B[:, None] + counted_BT - 1).clamp(min=0)
-        self._lengths_B = self._lengths_B + counted_BT[:, -1]
-        is_single = gains_from_matrix_vector(input_ids.numel(), input_ids.device, self._model.dtype)
-        with matrix_vector_products() if is_single else nullcontext():
-            output = self._model(
-                input_ids=input_ids,
-                attention_mask=self._mask_BT,
-                position_ids=positions_BT,
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=logits_to_keep,
-                **(audio or {}),
-            )
-        self.logits_BV = output.logits[:, -1]
-        if audio:
-            self.ctc_logits_ALV = output.ctc_logits
-        logits: Tensor = output.logits
-        return logits
+        max_batch_size: int = 32,
+        max_queue_length: int | None = 1024,
+        prefill_tokens: int = 512,
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.runner = ModelRunner(model, processor)
+        self.max_batch_size = max_batch_size
+        self.max_queue_length = max_queue_length
+        self._prefill_tokens = prefill_tokens
+        self._scheduler = Scheduler(self.runner, prefill_tokens)
+        self._lock = threading.Lock()
+        self._waiting: deque[RequestHandle] = deque()
+        self._running: list[RequestHandle] = []
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._failure: BaseException | None = None
+        self._num_requests = 0
+        self._num_new_tokens = 0
+        self._num_ended: Counter[str] = Counter()
+        self._first_tokens: deque[float] = deque(maxlen=NUM_FIRST_TOKENS)
+        self._steps: deque[tuple[float, int]] = deque()  # seconds and tokens of each
+        self._stepped_at = 0.0
+        self._num_cache_bytes = 0
 
-    def fork(self, rows: Tensor) -> "Decoding":
-        """Go on apart with the given rows; a row may be taken several times."""
-        branch = Decoding(
-            self._model, self._cache.fork(rows), self._mask_BT[rows], self._lengths_B[rows]
-        )
-        branch.logits_BV = self.logits_BV[rows]
-        return branch
+    @property
+    def failure(self) -> BaseException | None:
+        """What broke the engine; `None` while it is sound. A broken one takes no requests."""
+        return self._failure
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Tokens of prompt and answer together that the language model has positions for."""
+        return self.runner.max_context_tokens
+
+    def submit(self, request: GenerationRequest) -> RequestHandle:
+        """Take a request in, from any thread, at any moment.
+
+        Raises:
+            EngineBusyError: as many are waiting as may wait.
+            EngineClosedError: the engine was closed, or is broken.
+            ContextLengthError: the prompt leaves no room for an answer.
+            InvalidFeaturesError: its log-mel holds NaN or infinity.
+        """
+        self._check(request.inputs)
+        handle = RequestHandle(request, self._on_cancel)
+        with self._lock:
+            if self._failure is not None:
+                raise EngineClosedError(
+                    f"expected a sound engine, this one broke ({self._failure!r:.200}); make "
+                    "another"
+                ) from self._failure
+            if self._is_closed:
+                raise EngineClosedError("expected an open engine, this one was closed")
+            limit = self.max_queue_length
+            if limit is not None and len(self._waiting) >= limit:
+                raise EngineBusyError(
+                    f"expected fewer than {limit} requests waiting, got {len(self._waiting)}; try "
+                    "again later"
+                )
+            self._waiting.append(handle)
+            self._num_requests += 1
+            if self._thread is None:
+                self._stepped_at = time.monotonic()
+                self._thread = threading.Thread(target=self._work, name="eureka-audio-engine")
+                self._thread.start()
+        return handle
+
+    @contextmanager
+    def submitted(self, requests: Sequence[GenerationRequest]) -> Iterator[list[RequestHandle]]:
+        """Submit requests, and cancel what has not been answered when the block is left."""
+        handles: list[RequestHandle] = []
+        try:
+            for request in requests:
+                handles.append(self.submit(request))
+            yield handles
+        finally:
+            for handle in handles:
+                if not handle.has_ended:
+                    handle.cancel()
+
+    def close(self, drain: bool = True, timeout: float | None = None) -> None:
+        """Take no more requests, and return when the thread has ended.
+
+        Args:
+            drain: whether what was taken in is answered; else it is cancelled.
+            timeout: seconds to wait; what is not answered then is cancelled.
+        """
+        with self._lock:
+            self._is_closed = True
+            thread = self._thread
+        if not drain:
+            self._cancel_all()
+        if thread is not None:
+            thread.join(timeout)
+            if thread.is_alive():
+                self._cancel_all()
+
+    def stats(self) -> EngineStats:
+        """What the engine is doing now; from any thread."""
+        with self._lock:
+            seconds = sum(step_seconds for step_seconds, _ in self._steps)
+            num_tokens = sum(count for _, count in self._steps)
+            is_working = self._thread is not None
+            return EngineStats(
+                queue_length=len(self._waiting),
+                num_running=len(self._running),
+                batch_size=self._steps[-1][1] if is_working and self._steps else 0,
+                num_cache_bytes=self._num_cache_bytes,
+                num_requests=self._num_requests,
+                num_new_tokens=self._num_new_tokens,
+                num_ended=dict(self._num_ended),
+                tokens_per_second=num_tokens / seconds if seconds else 0.0,
+                seconds_to_first_token=tuple(self._first_tokens),
+                tokens_per_expert=tuple(self.runner.tokens_per_expert),
+                seconds_since_step=time.monotonic() - self._stepped_at if is_working else 0.0,
+            )
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        """Step while there is anything to do; what breaks a step breaks the engine."""
+        try:
+            while self._take_in():
+                started = time.monotonic()
+                num_tokens = self._scheduler.step()
+                self._note_step(num_tokens, time.monotonic() - started)
+        except BaseException as error:  # noqa: BLE001 (the thread's edge: nobody else would know)
+            self._break(error)
+
+    def _take_in(self) -> bool:
+        """Give free places to those who wait longest; whether there is anything to do."""
+        if not threading.main_thread().is_alive():  # the program ends, nobody will read on
+            self._cancel_all()
+        self._scheduler.drop_ended()
+        with self._lock:
+            self._count_ended()
+            while self._waiting and len(self._running) < self.max_batch_size:
+                handle = self._waiting.popleft()
+                self._running.append(handle)
+                self._scheduler.add(handle)
+            if not self._running:
+                self._num_cache_bytes = self._scheduler.num_cache_bytes
+                self._thread = None
+            return bool(self._running)
+
+    def _note_step(self, num_tokens: int, seconds: float) -> None:
+        with self._lock:
+            self._stepped_at = time.monotonic()
+            self._num_new_tokens += num_tokens
+            self._num_cache_bytes = self._scheduler.num_cache_bytes
+            self._steps.append((seconds, num_tokens))
+            while sum(each for each, _ in self._steps) > SPEED_SECONDS and len(self._steps) > 1:
+                self._steps.popleft()
+
+    def _count_ended(self) -> None:
+        """Forget whoever has ended, running or waiting; the lock is held."""
+        for handle in (*self._running, *self._waiting):
+            if handle.has_ended:
+                self._num_ended[handle.outcome] += 1
+                if (seconds := handle.timing.seconds_to_first_token) is not None:
+                    self._first_tokens.append(seconds)
+        self._running = [handle for handle in self._running if not handle.has_ended]
+        self._waiting = deque(handle for handle in self._waiting if not handle.has_ended)
+
+    def _on_cancel(self) -> None:
+        """Free the place in the queue of whoever was cancelled there."""
+        with self._lock:
+            if any(handle.has_ended for handle in self._waiting):
+                for handle in self._waiting:
+                    self._num_ended["cancelled"] += handle.has_ended
+                self._waiting = deque(each for each in self._waiting if not each.has_ended)
+
+    def _cancel_all(self) -> None:
+        with self._lock:
+            handles = [*self._waiting, *self._running]
+        for handle in handles:
+            handle.cancel()
+
+    def _break(self, error: BaseException) -> None:
+        with self._lock:
+            self._failure = error
+            handles = [*self._waiting, *self._running]
+        broken = EngineError(f"the engine broke while it worked on this request: {error!r:.300}")
+        broken.__cause__ = error
+        for handle in handles:
+            handle.fail(broken)
+        with self._lock:
+            self._count_ended()
+            self._scheduler = Scheduler(self.runner, self._prefill_tokens)
+            self._num_cache_bytes = 0
+            self._thread = None
+
+    def _check(self, inputs: EncodedConversation) -> None:
+        longest = self.max_context_tokens - 1  # an answer takes one at least
+        if len(inputs.input_ids) > longest:
+            raise ContextLengthError(
+                f"expected at most {longest:,} tokens in this model's context, got "
+                f"{len(inputs.input_ids):,}; shorten the conversation"
+            )
+        for number, window in enumerate(inputs.features):
+            if not bool(window.isfinite().all()):
+                raise InvalidFeaturesError(
+                    f"window {number}: expected finite log-mel values, got NaN or infinity; check "
+                    "the recording"
+                )

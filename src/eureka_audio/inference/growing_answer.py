@@ -1,14 +1,15 @@
 """One answer while it grows: its tokens, what of its text can be shown, and when it ends."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from copy import copy
 
+from torch import Tensor
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.protocols import FinishReason
 
 REPLACEMENT = "\ufffd"  # what the bytes of half a character decode to
+NUM_LEANT_ON = 8  # tokens: more than the bytes of a character
 
 
 class GrowingAnswer:
@@ -18,7 +19,13 @@ class GrowingAnswer:
         tokenizer: turns tokens into text.
         end_ids: tokens that end an answer; they are not part of it.
         max_new_tokens: the limit.
-        options: stop strings and the limit on repetition.
+        stop: the answer ends before the first of these strings.
+        max_repeats: it ends, too, once its last tokens repeat themselves this often in a row.
+
+    Attributes:
+        token_ids: so far, without the one that ends the answer.
+        finish_reason: why it ended; `None` while it grows.
+        ctc_logits: what a CTC head heard in the audio of the prompt `(L, letters)`, if it did.
     """
 
     def __init__(
@@ -26,16 +33,23 @@ class GrowingAnswer:
         tokenizer: PreTrainedTokenizerBase,
         end_ids: Collection[int],
         max_new_tokens: int,
-        options: GenerationOptions,
+        stop: Sequence[str] = (),
+        max_repeats: int | None = None,
     ) -> None:
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
+        self.ctc_logits: Tensor | None = None
         self._tokenizer = tokenizer
         self._end_ids = end_ids
         self._max_new_tokens = max_new_tokens
-        self._stop = options.stop
-        self._max_repeats = options.max_repeats
+        self._stop = tuple(stop)
+        self._max_repeats = max_repeats
         self._num_shown = 0  # characters handed out by `new_text`
+        self._settled = ""  # the text of the first tokens, which no later one changes
+        self._num_settled = 0  # how many those are
+        self._num_before = 0  # and how many of them are left out when the rest is decoded
+        self._tail = ""  # the text of the tokens after them
+        self._num_decoded = 0
 
     @property
     def has_finished(self) -> bool:
@@ -59,6 +73,8 @@ class GrowingAnswer:
         """Say nothing after all."""
         self.token_ids = []
         self.finish_reason = "stop"
+        self._settled = self._tail = ""
+        self._num_settled = self._num_before = self._num_decoded = 0
 
     def fork(self) -> "GrowingAnswer":
         """The same answer, to grow another way."""
@@ -86,9 +102,27 @@ class GrowingAnswer:
         return piece
 
     def _decode(self) -> str:
+        """The text of all tokens; only those that came since the last call are decoded.
+
+        They are decoded together with a few before them, which the first of them may lean on.
+        """
+        num_tokens = len(self.token_ids)
+        if self._num_decoded < num_tokens:
+            before = self._text_of(self.token_ids[self._num_before : self._num_settled])
+            fresh = self._text_of(self.token_ids[self._num_before :])[len(before) :]
+            self._num_decoded = num_tokens
+            if fresh.endswith(REPLACEMENT):  # half a character: what comes next may complete it
+                self._tail = fresh
+            else:
+                self._settled, self._tail = self._settled + fresh, ""
+                self._num_before = max(self._num_settled, num_tokens - NUM_LEANT_ON)
+                self._num_settled = num_tokens
+        return self._settled + self._tail
+
+    def _text_of(self, token_ids: list[int]) -> str:
         return str(
             self._tokenizer.decode(
-                self.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
         )
 

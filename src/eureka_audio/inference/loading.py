@@ -9,10 +9,13 @@ from pathlib import Path
 import torch
 
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference.long_audio import (
+from eureka_audio.inference.int8 import quantize_weights
+from eureka_audio.inference.single_row import float32_is_faster
+from eureka_audio.inference.transcription.settings import (
     OPINION_KEYS,
     max_chunk_seconds,
     transcription_beams,
+    transcription_languages,
     transcription_opinions,
 )
 from eureka_audio.model import EurekaAudioForConditionalGeneration
@@ -22,6 +25,7 @@ from eureka_audio.processor import EurekaAudioProcessor
 
 PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
 PROCESSOR_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
+INT8 = "int8"  # of the language model's weights alone, on a CPU
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -86,9 +90,19 @@ def check_match(
 
 
 def load(
-    name: str | Path, device: str | torch.device | None, dtype: str | torch.dtype | None
+    name: str | Path,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    *,
+    allow_unverified: bool = False,
 ) -> tuple[EurekaAudioForConditionalGeneration, EurekaAudioProcessor]:
     """Load, verify and place a model with its processor.
+
+    Args:
+        name: as `find_checkpoint` takes it.
+        device: as `choose_device` takes it.
+        dtype: as `choose_dtype` takes it.
+        allow_unverified: whether a folder without checksums is taken as it is.
 
     Raises:
         CheckpointError: as `find_checkpoint`, `load_checkpoint` and `load_processor` say.
@@ -96,18 +110,25 @@ def load(
     """
     place = choose_device(device)
     folder = find_checkpoint(name)
-    model = load_checkpoint(folder, dtype=choose_dtype(dtype))
+    wanted = torch.float32 if dtype == INT8 else choose_dtype(dtype)
+    model = load_checkpoint(folder, dtype=wanted, allow_unverified=allow_unverified)
     processor = load_processor(folder)
     check_match(model, processor, str(name))
     max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
     transcription_beams(model.generation_config)
+    transcription_languages(model.generation_config)
     opinions = transcription_opinions(model.generation_config)
     for opinion, what in opinions.lacking(model, processor):
         raise CheckpointError(
             f"{name}: expected a {what}, which {OPINION_KEYS[opinion]} in its "
             "generation_config.json gives a say, found none; take that out"
         )
-    return model.to(place), processor
+    model = model.to(place)
+    if dtype == INT8:
+        quantize_weights(model)
+    elif dtype is None and place.type == "cpu" and model.dtype == torch.bfloat16:
+        model = model.float() if float32_is_faster() else model
+    return model, processor
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -133,7 +154,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
-    """The type of the weights; by default that of the checkpoint.
+    """The type of the weights; by default that of the checkpoint, or float32 where it is faster.
 
     Raises:
         ConfigError: not a type that weights can have.
@@ -142,5 +163,6 @@ def choose_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
         return "auto"
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in DTYPES.values():
-        raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}; choose one")
+        known = ", ".join((*DTYPES, INT8))
+        raise ConfigError(f"dtype: expected one of {known}, got {dtype!r}; choose one")
     return chosen

@@ -13,13 +13,12 @@ Departure: the paper's model has neither; a checkpoint without them is transcrib
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
+from eureka_audio.inference.transcription.no_speech import text_log_probs
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import NGRAMS_FILE, WORDS_FILE, EurekaAudioProcessor
-from eureka_audio.text.letters import BLANK, CTC_VOCAB_SIZE, encode_characters
+from eureka_audio.text.letters import CTC_VOCAB_SIZE, encode_characters
 from eureka_audio.text.words import words_of
 
 
@@ -61,37 +60,11 @@ def spelling_log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[floa
     Returns:
         One number for each text; ``-inf`` for one with more letters than fit into the frames.
     """
-    log_probs = _log_probs(ctc_logits_LV, texts)
+    log_probs = text_log_probs(ctc_logits_LV, texts)
     return [
         log_prob / max(1, len(encode_characters(text)))
         for log_prob, text in zip(log_probs, texts, strict=True)
     ]
-
-
-def no_speech_probability(ctc_logits_LV: Tensor, text: str) -> float:
-    """How probable it is that nothing is said, where either that is so or this text is said.
-
-    Args:
-        ctc_logits_LV: of every encoder frame, `(L, letters)`.
-        text: what might have been said; 1 is returned for one that does not fit into the frames.
-    """
-    nothing, said = _log_probs(ctc_logits_LV, ["", text])
-    return float(torch.sigmoid(torch.tensor(nothing - said)))
-
-
-def _log_probs(ctc_logits_LV: Tensor, texts: Sequence[str]) -> list[float]:
-    """How probable each text is as the spelling of a sound: log-probabilities."""
-    spelt = [encode_characters(text) for text in texts]
-    log_probs_LV = ctc_logits_LV.float().cpu().log_softmax(-1)
-    losses = functional.ctc_loss(
-        log_probs_LV[:, None].expand(-1, len(texts), -1),
-        torch.tensor([letter for letters in spelt for letter in letters], dtype=torch.long),
-        torch.full((len(texts),), len(log_probs_LV)),
-        torch.tensor([len(letters) for letters in spelt]),
-        blank=BLANK,
-        reduction="none",
-    )
-    return [-loss for loss in losses.tolist()]
 
 
 def share_of_unknown_words(text: str, known_words: Collection[str]) -> float:

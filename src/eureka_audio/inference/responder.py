@@ -1,6 +1,6 @@
 """Requests to replies: audio is opened, the context is checked, a batch is written or chosen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import AudioSource, DecodedAudio, load_audio
@@ -14,7 +14,10 @@ from eureka_audio.inference.choices import (
     relative_probabilities,
     score_choices,
 )
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.engine import AudioEngine
+from eureka_audio.inference.growing_answer import GrowingAnswer
+from eureka_audio.inference.judge import Judge
+from eureka_audio.inference.requests import GenerationRequest, RequestHandle, SearchRequest
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.workload import Choices, Piece, Request
 from eureka_audio.processor import EncodedConversation
@@ -33,7 +36,7 @@ class Responder:
         limits: how long and large one recording may be.
     """
 
-    def __init__(self, engine: Engine, access: AudioAccess, limits: AudioLimits) -> None:
+    def __init__(self, engine: AudioEngine, access: AudioAccess, limits: AudioLimits) -> None:
         self.engine = engine
         self.access = access
         self.limits = limits
@@ -72,7 +75,7 @@ class Responder:
         num_tokens = len(encoded.input_ids)
         self._check_context(num_tokens, "conversation")
         if choices is not None:
-            longest = max(len(choice_token_ids(self.engine, choice)) for choice in choices)
+            longest = max(len(choice_token_ids(self.engine.runner, choice)) for choice in choices)
             self._check_context(num_tokens + longest - 1, "conversation and longest choice")
         return encoded
 
@@ -104,6 +107,26 @@ class Responder:
             options: how.
             cap: audio tokens heard -> the longest answer, for tasks where the sound bounds it.
         """
+        answers = self.answers(batch, options, cap)
+        return [
+            Reply(
+                text=answer.text,
+                num_new_tokens=len(answer.token_ids),
+                num_audio_tokens=piece.encoded.num_audio_tokens,
+                num_prompt_tokens=piece.num_tokens,
+                duration_seconds=piece.encoded.duration_seconds,
+                finish_reason=answer.finish_reason or "length",
+            )
+            for answer, piece in zip(answers, batch, strict=True)
+        ]
+
+    def answers(
+        self,
+        batch: Sequence[Piece],
+        options: GenerationOptions,
+        cap: Callable[[int], int] | None = None,
+    ) -> list[GrowingAnswer]:
+        """What `write` makes replies of."""
         encoded = [piece.encoded for piece in batch]
         limits = [
             self.limit(item, options)
@@ -111,35 +134,85 @@ class Responder:
             else self._within_context(item, cap(item.num_audio_tokens))
             for item in encoded
         ]
-        answers = self.engine.generate(encoded, limits, options)
-        return [
-            Reply(
-                text=answer.text,
-                num_new_tokens=len(answer.token_ids),
-                num_audio_tokens=item.num_audio_tokens,
-                duration_seconds=item.duration_seconds,
-                finish_reason=answer.finish_reason or "length",
-            )
-            for answer, item in zip(answers, encoded, strict=True)
-        ]
+        return self.generate(encoded, limits, options)
 
-    def choose(self, batch: Sequence[Piece]) -> list[Reply]:
-        """Pick the most probable choice of each of a batch; each piece has choices."""
+    def generate(
+        self,
+        encoded: Sequence[EncodedConversation],
+        limits: Sequence[int],
+        options: GenerationOptions,
+    ) -> list[GrowingAnswer]:
+        """Answer prompts, together, and judge the answers.
+
+        Args:
+            encoded: prompts that end with the opening of an answer.
+            limits: the longest answer of each, in tokens, at least 1.
+            options: how to choose tokens, and when to stop.
+
+        Raises:
+            ConfigError: a CTC head or a list of words is to be asked, and there is none.
+        """
+        judge = Judge(self.engine.model, self.engine.processor, options)
+        requests = [
+            _generation_request(item, limit, options, judge)
+            for item, limit in zip(encoded, limits, strict=True)
+        ]
+        with self.engine.submitted(requests) as handles:
+            return [_judged(handle, judge) for handle in handles]
+
+    def stream(self, encoded: EncodedConversation, options: GenerationOptions) -> RequestHandle:
+        """Begin to answer a prompt."""
+        judge = Judge(self.engine.model, self.engine.processor, options)
+        limit = self.limit(encoded, options)
+        return self.engine.submit(_generation_request(encoded, limit, options, judge))
+
+    def choose(self, pieces: Sequence[Piece]) -> list[Reply]:
+        """Pick the most probable choice of each piece, so many at once as the engine answers."""
+        size = self.engine.max_batch_size
+        batches = (pieces[start : start + size] for start in range(0, len(pieces), size))
+        return [reply for batch in batches for reply in self._choose(batch)]
+
+    def _choose(self, batch: Sequence[Piece]) -> Iterator[Reply]:
+        runner = self.engine.runner
         encoded = [piece.encoded for piece in batch]
         offers = [piece.choices or () for piece in batch]
-        replies = []
-        for item, scores in zip(encoded, score_choices(self.engine, encoded, offers), strict=True):
+        for item, scores in zip(encoded, score_choices(runner, encoded, offers), strict=True):
             best = max(scores, key=scores.__getitem__)
-            replies.append(
-                Reply(
-                    text=best,
-                    num_new_tokens=len(choice_token_ids(self.engine, best)) - 1,
-                    num_audio_tokens=item.num_audio_tokens,
-                    duration_seconds=item.duration_seconds,
-                    scores=relative_probabilities(scores),
-                )
+            yield Reply(
+                text=best,
+                num_new_tokens=len(choice_token_ids(runner, best)) - 1,
+                num_audio_tokens=item.num_audio_tokens,
+                num_prompt_tokens=len(item.input_ids),
+                duration_seconds=item.duration_seconds,
+                scores=relative_probabilities(scores),
             )
-        return replies
+
+
+def _generation_request(
+    encoded: EncodedConversation, limit: int, options: GenerationOptions, judge: Judge
+) -> GenerationRequest:
+    """What the engine is asked under options of generation."""
+    settings = {
+        "inputs": encoded,
+        "max_new_tokens": limit,
+        "sampling": options.sampling,
+        "seed": options.seed,
+        "stop": options.stop,
+        "max_repeats": options.max_repeats,
+    }
+    if options.num_beams == 1:
+        return GenerationRequest(**settings)
+    return SearchRequest(**settings, num_beams=options.num_beams, hint=judge.hint)
+
+
+def _judged(handle: RequestHandle, judge: Judge) -> GrowingAnswer:
+    """The answer of a handle, waited for."""
+    beams = handle.hypotheses()
+    answer = judge.best(beams, handle.ctc_logits) if beams else handle.answer
+    assert answer is not None
+    answer.ctc_logits = handle.ctc_logits
+    judge.hush(answer, handle.ctc_logits)
+    return answer
 
 
 def _num_audio_tokens(conversation: Conversation) -> int:

@@ -3,7 +3,7 @@
 Each row draws from a generator of its own, so that a row's answer does not depend on its company.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from eureka_audio.errors import ConfigError
+
+MAX_BEAMS = 64  # each is a row of the batch; more find nothing better and fill the memory
 
 
 class GenerationSettings(TypedDict, total=False):
@@ -29,6 +31,54 @@ class GenerationSettings(TypedDict, total=False):
     unknown_word_penalty: float
     ngram_weight: float
     no_speech_threshold: float
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a token is chosen.
+
+    Attributes:
+        temperature: 0 is greedy; otherwise logits are divided by it and a token is drawn.
+        top_p: draw from the most probable tokens that together reach this probability.
+        top_k: draw from this many most probable tokens; 0 takes all.
+        repetition_penalty: above 1, tokens already in the conversation become less likely.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(
+            _is_number(self.temperature) and 0 <= self.temperature < float("inf"),
+            "temperature", "0 or more", self.temperature,
+        )  # fmt: skip
+        _require(
+            _is_number(self.top_p) and 0 < self.top_p <= 1, "top_p", "between 0 and 1", self.top_p
+        )
+        _require(
+            _is_whole(self.top_k) and self.top_k >= 0,
+            "top_k", "a whole number, 0 (all) or more", self.top_k,
+        )  # fmt: skip
+        _require(
+            _is_number(self.repetition_penalty) and 0 < self.repetition_penalty < float("inf"),
+            "repetition_penalty", "more than 0", self.repetition_penalty,
+        )  # fmt: skip
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most probable token is always taken."""
+        return self.temperature == 0
+
+    def generator(self, seed: int | None) -> torch.Generator | None:
+        """A source of chance for one answer; `None` when none is needed."""
+        if self.is_greedy:
+            return None
+        return torch.Generator().manual_seed(torch.seed() if seed is None else seed)
 
 
 @dataclass(frozen=True)
@@ -86,28 +136,14 @@ class GenerationOptions:
                 number is None or (_is_whole(number) and number >= least),
                 name, f"a whole number, at least {least}", number,
             )  # fmt: skip
-        _require(
-            _is_number(self.temperature) and 0 <= self.temperature < float("inf"),
-            "temperature", "0 or more", self.temperature,
-        )  # fmt: skip
-        _require(
-            _is_number(self.top_p) and 0 < self.top_p <= 1, "top_p", "between 0 and 1", self.top_p
-        )
-        _require(
-            _is_whole(self.top_k) and self.top_k >= 0,
-            "top_k", "a whole number, 0 (all) or more", self.top_k,
-        )  # fmt: skip
-        _require(
-            _is_number(self.repetition_penalty) and 0 < self.repetition_penalty < float("inf"),
-            "repetition_penalty", "more than 0", self.repetition_penalty,
-        )  # fmt: skip
+        sampling = self.sampling
         _require(self.seed is None or _is_whole(self.seed), "seed", "a whole number", self.seed)
         _require(
-            _is_whole(self.num_beams) and self.num_beams >= 1,
-            "num_beams", "a whole number, at least 1", self.num_beams,
+            _is_whole(self.num_beams) and 1 <= self.num_beams <= MAX_BEAMS,
+            "num_beams", f"a whole number of 1 to {MAX_BEAMS}", self.num_beams,
         )  # fmt: skip
         _require(
-            self.is_greedy or self.num_beams == 1,
+            sampling.is_greedy or self.num_beams == 1,
             "num_beams", "1 beside a temperature above 0", self.num_beams,
         )  # fmt: skip
         for name in ("ctc_weight", "unknown_word_penalty", "ngram_weight"):
@@ -130,38 +166,27 @@ class GenerationOptions:
                 )  # fmt: skip
 
     @property
-    def is_greedy(self) -> bool:
-        """Whether the most probable token is always taken."""
-        return self.temperature == 0
-
-    def generator(self) -> torch.Generator | None:
-        """A source of chance for one row; `None` when none is needed."""
-        if self.is_greedy:
-            return None
-        seed = torch.seed() if self.seed is None else self.seed
-        return torch.Generator().manual_seed(seed)
+    def sampling(self) -> SamplingConfig:
+        """How tokens are chosen."""
+        return SamplingConfig(self.temperature, self.top_p, self.top_k, self.repetition_penalty)
 
 
-def penalise_seen(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make the tokens marked in `seen` `(B, V)` less likely in `logits` `(B, V)`.
+def penalise_seen(logits: Tensor, seen_ids: Collection[int], penalty: float) -> Tensor:
+    """Make the tokens `seen_ids` less likely in `logits` `(V,)`.
 
     A positive logit is divided by the penalty, a negative one multiplied.
     """
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+    ids = torch.tensor(sorted(set(seen_ids)), device=logits.device)
+    seen = logits[ids]
+    return logits.index_copy(0, ids, torch.where(seen > 0, seen / penalty, seen * penalty))
 
 
-def choose_tokens(
-    logits: Tensor, options: GenerationOptions, generators: list[torch.Generator | None]
-) -> list[int]:
-    """Choose one token for each row of `logits` `(B, V)` float32."""
-    if options.is_greedy:
-        greedy: list[int] = logits.argmax(dim=-1).tolist()
-        return greedy
-    probs = filter_logits(logits / options.temperature, options.top_k, options.top_p).softmax(-1)
-    return [
-        int(torch.multinomial(row, 1, generator=generator))
-        for row, generator in zip(probs.cpu(), generators, strict=True)
-    ]
+def choose_token(logits: Tensor, config: SamplingConfig, generator: torch.Generator | None) -> int:
+    """Choose one token by its `logits` `(V,)` float32."""
+    if config.is_greedy:
+        return int(logits.argmax())
+    kept = filter_logits(logits[None] / config.temperature, config.top_k, config.top_p)
+    return int(torch.multinomial(kept[0].softmax(-1).cpu(), 1, generator=generator))
 
 
 def filter_logits(logits: Tensor, top_k: int, top_p: float) -> Tensor:
@@ -194,3 +219,6 @@ def _is_number(value: object) -> bool:
 def _require(holds: bool, name: str, expected: str, got: object) -> None:
     if not holds:
         raise ConfigError(f"{name}: expected {expected}, got {got!r}; change or leave it out")
+
+
+GREEDY = SamplingConfig()

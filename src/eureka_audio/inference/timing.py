@@ -1,14 +1,14 @@
 """Our own model, timed from inside: opening, prefill and decode apart."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from eureka_audio.audio.fetch import LOCAL_USER
 from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.evaluation.throughput import BatchTiming, ClipTiming
-from eureka_audio.inference.assistant import MAX_REPEATS, EurekaAudio
-from eureka_audio.inference.engine import Engine
+from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.inference.requests import MAX_REPEATS, GenerationRequest, RequestHandle
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.processor import EncodedConversation
@@ -21,38 +21,26 @@ class EngineStopwatch:
     Every step hands its tokens to Python, so a GPU has finished whatever the clock has seen.
     """
 
-    def __init__(self, model: EurekaAudio, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._engine = Engine(model.model, model.processor)
-        self._responder = Responder(self._engine, LOCAL_USER, LOCAL_LIMITS)
-        self._clock = clock
+    def __init__(self, model: EurekaAudio) -> None:
+        self._engine = model.engine
+        self._responder = Responder(model.engine, LOCAL_USER, LOCAL_LIMITS)
 
     def time_batch(self, conversations: Sequence[Conversation], limit: int) -> BatchTiming:
         """Answer a batch, each answer at most ``limit`` tokens long."""
         options = GenerationOptions(max_new_tokens=limit, max_repeats=MAX_REPEATS)
-        start = self._clock()
+        start = time.perf_counter()
         encoded, failed = self._prepare(conversations)
-        prepared = self._clock()
+        prepared = time.perf_counter()
         if not encoded:
             return BatchTiming((), prepared - start, prepared - start, 0.0, failed)
-        limits = [self._responder.limit(item, options) for item in encoded]
-        answers = self._engine.begin(limits, options)
-        steps = [0] * len(answers)
-        ends = [0.0] * len(answers)
-        first_token = prepared
-        decoding = self._engine.prefill(encoded)
-        for number, _ in enumerate(self._engine.run(decoding, encoded, answers, options), start=1):
-            now = self._clock()
-            first_token = now if number == 1 else first_token
-            for row, answer in enumerate(answers):
-                if not steps[row] and answer.has_finished:
-                    steps[row], ends[row] = number, now - start
-        clips = (
-            ClipTiming(item.duration_seconds, count, end)
-            for item, count, end in zip(encoded, steps, ends, strict=True)
-        )
-        return BatchTiming(
-            tuple(clips), max(ends), prepared - start, first_token - prepared, failed
-        )
+        requests = [
+            GenerationRequest(item, self._responder.limit(item, options)) for item in encoded
+        ]
+        with self._engine.submitted(requests) as handles:
+            clips = tuple(_clip_timing(handle, start) for handle in handles)
+        first_token = max(handle.timing.first_token or 0.0 for handle in handles)
+        last_token = max(clip.last_token_seconds for clip in clips)
+        return BatchTiming(clips, last_token, prepared - start, first_token - prepared, failed)
 
     def _prepare(
         self, conversations: Sequence[Conversation]
@@ -66,3 +54,11 @@ class EngineStopwatch:
             except EurekaAudioError as error:
                 failed.append(str(error))
         return encoded, tuple(failed)
+
+
+def _clip_timing(handle: RequestHandle, start: float) -> ClipTiming:
+    """The timing of one answer, waited for."""
+    num_tokens = sum(1 for _ in handle)
+    assert handle.timing.finished is not None
+    inputs = handle.request.inputs
+    return ClipTiming(inputs.duration_seconds, num_tokens, handle.timing.finished - start)

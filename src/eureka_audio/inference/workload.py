@@ -1,6 +1,6 @@
-"""Many requests through one engine: batches of like length, results in order, one bad input alone.
+"""Many sources through one engine: results in order, one bad input alone.
 
-    sources -> prepare (open, cut) -> pieces -> encode -> pool -> batches of like length -> replies
+    sources -> prepare (open, cut) -> pieces -> encode -> pool -> replies
 
 Only a pool of pieces is held at a time, so that a folder of recordings needs no more memory than a
 few batches of them.
@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, TypeVar
 from tqdm import tqdm
 
 from eureka_audio.errors import EurekaAudioError
-from eureka_audio.inference.long_audio import join_transcripts
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.protocols import FinishReason, Reply
 from eureka_audio.records import Conversation
@@ -22,7 +21,7 @@ Choices = tuple[str, ...]
 ErrorHandling = Literal["raise", "return"]
 Source = TypeVar("Source")
 
-POOL_BATCHES = 8  # pieces held, in batches: enough to find others of like length
+POOL_BATCHES = 8  # pieces held, in batches: few wait while the last of a pool are answered
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Workload(Generic[Source]):
     Attributes:
         prepare: opens one source; what it raises belongs to that source alone.
         encode: turns a conversation into ids and features, or refuses it.
-        answer: answers a batch of pieces.
-        batch_size: pieces answered at once.
+        answer: answers a pool of pieces, the longest first.
+        batch_size: pieces that are answered at once.
         errors: "raise" gives up at the first bad source; "return" puts its error in its place.
         progress: whether to show a bar; `None` shows one on a terminal. One piece shows none.
         unit: what the bar counts.
@@ -99,7 +98,8 @@ class Workload(Generic[Source]):
                         raise
                     failed[index] = error
                     bar.advance(1)
-            self._drain(pool, bar)
+            if pool:
+                self._drain(pool, bar)
         return [
             failed[index] if index in failed else joined(self._replies[index], durations[index])
             for index in range(len(sources))
@@ -113,11 +113,9 @@ class Workload(Generic[Source]):
     def _drain(self, pool: list[Piece], bar: "_Bar") -> None:
         """Answer what is in the pool, the longest first, so that a lack of memory shows early."""
         pool.sort(key=lambda piece: -piece.num_tokens)
-        for start in range(0, len(pool), self.batch_size):
-            batch = pool[start : start + self.batch_size]
-            for piece, reply in zip(batch, self.answer(batch), strict=True):
-                self._replies[piece.index][piece.position] = reply
-            bar.advance(len(batch))
+        for piece, reply in zip(pool, self.answer(pool), strict=True):
+            self._replies[piece.index][piece.position] = reply
+        bar.advance(len(pool))
         pool.clear()
 
 
@@ -136,6 +134,11 @@ def joined(replies: dict[int, Reply], duration_seconds: float) -> Reply:
         finish_reason=_worst([reply.finish_reason for reply in ordered]),
         scores=scores,
     )
+
+
+def join_transcripts(texts: Sequence[str]) -> str:
+    """One text of several, parted by single spaces."""
+    return " ".join(text for text in map(str.strip, texts) if text)
 
 
 def _worst(reasons: Sequence[FinishReason]) -> FinishReason:

@@ -11,7 +11,8 @@ from eureka_audio.errors import CheckpointError
 from eureka_audio.model.configuration import EurekaAudioConfig
 from eureka_audio.model.joining import assemble
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
-from eureka_audio.model.weights import tensor_shapes, weight_files
+from eureka_audio.model.part_tensors import weight_files
+from eureka_audio.model.weights import tensor_shapes
 
 RELEASED_PREFIXES = {
     "audio_encoder.speech_encoder.": "audio_encoder.",

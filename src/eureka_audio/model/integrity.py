@@ -1,6 +1,7 @@
 """Is a folder what it was, and harmless to read?
 
-Its `checksums.json` is compared where there is one (`eureka_audio.checksums`). Files that could
+Its `checksums.json` is compared (`eureka_audio.checksums`); a folder without one is refused unless
+the caller takes it as it is. Files that could
 carry code (pickles, Python) and settings that would load some (`auto_map`, `trust_remote_code`) are
 refused, not skipped.
 """
@@ -20,10 +21,14 @@ CODE_SUFFIXES = {
 CODE_SETTINGS = {"auto_map", "trust_remote_code", "custom_pipelines"}
 
 
-def verify_checkpoint(path: str | Path) -> None:
-    """Compare a folder with its checksums, if it has any, and refuse whatever could run code.
+def verify_checkpoint(path: str | Path, *, allow_unverified: bool = False) -> None:
+    """Compare a folder with its checksums, and refuse whatever could run code.
 
     A file that would steer loading and that nobody recorded is refused too.
+
+    Args:
+        path: the folder.
+        allow_unverified: whether one without checksums is taken as it is.
 
     Raises:
         CheckpointError: the first file found wrong is named.
@@ -38,7 +43,13 @@ def verify_checkpoint(path: str | Path) -> None:
     for name in names:
         _refuse_code(folder / name)
     if CHECKSUMS_NAME not in names:
-        return
+        if allow_unverified:
+            return
+        raise CheckpointError(
+            f"{folder}: expected {CHECKSUMS_NAME} beside the weights, found none, so damage could "
+            "not be noticed; save with save_checkpoint, or pass allow_unverified=True "
+            "(--allow-unverified) if you trust the folder as it is"
+        )
     recorded = verify_checksums(folder)
     for name in names:
         if name not in recorded and name != CHECKSUMS_NAME and _is_read_by_loaders(name):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, WhisperConfig
 
@@ -18,9 +17,8 @@ from eureka_audio.errors import CheckpointError
 from eureka_audio.model.configuration import EurekaAudioConfig
 from eureka_audio.model.integrity import read_json, verify_checkpoint
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
-from eureka_audio.model.weights import load_checkpoint, weight_files
-
-ENCODER_PREFIXES = ("model.encoder.", "encoder.")  # of a whole Whisper, of a WhisperModel
+from eureka_audio.model.part_tensors import encoder_tensors
+from eureka_audio.model.weights import build, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -95,23 +93,20 @@ def assemble(
     config: EurekaAudioConfig, tensors: Mapping[str, Tensor], dtype: torch.dtype, source: str
 ) -> EurekaAudioForConditionalGeneration:
     """Build a model and give it tensors by their names in it; parts that none is given for, such as
-    the adapter, keep their fresh weights.
+    the adapter, start fresh.
 
     Raises:
         CheckpointError: a tensor fits nowhere, or a part is given some of its tensors only.
     """
-    model = EurekaAudioForConditionalGeneration._from_config(config, dtype=dtype)
+    weights = {"pretrained_model_name_or_path": None, "state_dict": dict(tensors)}
+    model, missing = build(config, weights, dtype, source)
     given = {name.split(".")[0] for name in tensors}
-    fresh, weights = model.state_dict(), dict(tensors)
-    for name, tensor in fresh.items():
-        if name.split(".")[0] not in given or name in model.all_tied_weights_keys:
-            weights.setdefault(name, tensor)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+    lacking = sorted(name for name in missing if name.split(".")[0] in given)
+    if lacking:
         raise CheckpointError(
-            f"{source}: expected tensors that fit the configuration, got: {error}; check the path"
-        ) from error
+            f"{source}: expected whole parts, got some without {', '.join(lacking[:5])}; fetch "
+            "them again"
+        )
     return model
 
 
@@ -121,7 +116,7 @@ def lend_encoder(folder: Path, dtype: torch.dtype) -> Lent:
     Raises:
         CheckpointError: the folder holds neither, or not all of it.
     """
-    verify_checkpoint(folder)
+    verify_checkpoint(folder, allow_unverified=True)  # parts from elsewhere bring no checksums
     settings = read_json(folder / "config.json")
     if settings.get("model_type") == EurekaAudioConfig.model_type:
         model = load_checkpoint(folder, dtype=dtype)
@@ -131,18 +126,7 @@ def lend_encoder(folder: Path, dtype: torch.dtype) -> Lent:
             f"{folder}: expected model_type 'whisper', got {settings.get('model_type')!r}; check "
             "the path"
         )
-    tensors: dict[str, Tensor] = {}
-    for file in weight_files(folder):
-        if not file.exists():
-            raise CheckpointError(f"{file}: expected weights, got no such file; check the path")
-        with safe_open(file, framework="pt") as stream:
-            for name in stream.keys():  # noqa: SIM118
-                prefix = next((p for p in ENCODER_PREFIXES if name.startswith(p)), None)
-                if prefix is not None:
-                    tensors[name.removeprefix(prefix)] = stream.get_tensor(name).to(dtype)
-    if not tensors:
-        raise CheckpointError(f"{folder}: expected a whole Whisper, got no encoder; check the path")
-    return Lent(WhisperConfig.from_dict(settings), tensors)
+    return Lent(WhisperConfig.from_dict(settings), encoder_tensors(folder))
 
 
 def lend_language_model(
@@ -153,7 +137,7 @@ def lend_language_model(
     Raises:
         CheckpointError: the folder holds neither, or not all of it.
     """
-    verify_checkpoint(folder)
+    verify_checkpoint(folder, allow_unverified=True)  # parts from elsewhere bring no checksums
     settings = read_json(folder / "config.json")
     if settings.get("model_type") == EurekaAudioConfig.model_type:
         whole = load_checkpoint(folder, dtype=dtype)
@@ -169,6 +153,12 @@ def lend_language_model(
 
 def _load_language_model(folder: Path, dtype: torch.dtype) -> Any:
     """A causal language model of transformers, from safetensors only and completely."""
+    settings = read_json(folder / "config.json")
+    if settings.get("is_encoder_decoder"):
+        raise CheckpointError(
+            f"{folder}: expected a causal language model, got the encoder and decoder of a "
+            f"{settings.get('model_type')}; check the path"
+        )
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -6,15 +6,21 @@ safetensors itself notices no flipped bit. Before a weight is read, names, shape
 files' headers are compared with the model the configuration asks for. Files that could carry code
 (pickles, Python) and settings that would load some (`auto_map`, `trust_remote_code`) are refused,
 not skipped.
+
+A checkpoint is whole (`model.safetensors`, as transformers writes it) or compact
+(`compact.safetensors`, which only this module reads): some weights in int8 (`model.int8`), or only
+what differs from catalogued parts (`model.delta`).
 """
 
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import GenerationConfig
 
@@ -22,6 +28,8 @@ from eureka_audio.checksums import write_checksums
 from eureka_audio.durable import atomic_folder
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.model.configuration import EurekaAudioConfig
+from eureka_audio.model.delta import LowRank, add, subtract
+from eureka_audio.model.int8 import dequantise, quantise
 from eureka_audio.model.integrity import (
     file_size,
     parse_json,
@@ -29,12 +37,14 @@ from eureka_audio.model.integrity import (
     verify_checkpoint,
 )
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+from eureka_audio.model.part_tensors import INDEX_NAME, SINGLE_NAME, part_tensors, weight_files
 
 GENERATION_NAME = "generation_config.json"
 TOKEN_SETTINGS = ("suppress_tokens", "eos_token_id", "pad_token_id", "bos_token_id")
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
 MAX_HEADER_BYTES = 16 * 2**20  # a header of a thousand tensors takes about 100 KiB
+COMPACT_NAME = "compact.safetensors"
+JOINED_WITH = "joined_with"  # its metadata: parts, by the names in config.parts, it differs from
+Headers = dict[str, tuple[str, tuple[int, ...]]]  # by name: type and shape
 FLOATING_TYPES = {"F32", "F16", "BF16"}
 
 
@@ -44,6 +54,9 @@ def save_checkpoint(
     processor: Any = None,
     *,
     max_shard_size: str | int = "5GB",
+    int8: Sequence[str] = (),
+    delta: bool = False,
+    low_rank: LowRank | None = None,
 ) -> None:
     """Write model, processor and checksums as one folder, whole or not at all.
 
@@ -52,16 +65,31 @@ def save_checkpoint(
         path: a folder; one already there is replaced.
         processor: saved beside the model when given.
         max_shard_size: where transformers starts another file.
+        int8: prefixes of weights stored in int8, for example `["audio_encoder."]`.
+        delta: leave out whatever the parts in `model.config.parts` bring; whoever loads the
+            checkpoint fetches them, by hash.
+        low_rank: with `delta`, weights whose difference from the part is B A, by name: `(A, B)` of
+            shape `(r, in)` and `(out, r)`.
+
+    Raises:
+        CheckpointError: the model names no part, or a low-rank difference is not the weight's.
     """
     with atomic_folder(path) as folder:
-        model.save_pretrained(folder, max_shard_size=max_shard_size)
+        if int8 or delta:
+            _save_compact(model, folder, int8, delta, low_rank or {})
+        else:
+            model.save_pretrained(folder, max_shard_size=max_shard_size)
         if processor is not None:
             processor.save_pretrained(folder)
         write_checksums(folder)
 
 
 def load_checkpoint(
-    path: str | Path, *, dtype: torch.dtype | str = "auto", device_map: Any = None
+    path: str | Path,
+    *,
+    dtype: torch.dtype | str = "auto",
+    device_map: Any = None,
+    allow_unverified: bool = False,
 ) -> EurekaAudioForConditionalGeneration:
     """Load a model from a folder, or say which file and which tensor is wrong.
 
@@ -69,43 +97,79 @@ def load_checkpoint(
         path: a folder as `save_checkpoint` or `save_pretrained` leaves it.
         dtype: the type of the weights; "auto" keeps what was saved.
         device_map: as in transformers' `from_pretrained`.
+        allow_unverified: whether a folder without checksums is taken as it is.
 
     Raises:
         CheckpointError: a file is missing, damaged, of a kind that may run code, or does not fit
             the configuration.
     """
     folder = Path(path)
-    verify_checkpoint(folder)
+    verify_checkpoint(folder, allow_unverified=allow_unverified)
     config = read_config(folder)
-    _check_headers(folder, config)
     generation_config = read_generation_config(folder, config.text_config.vocab_size)
-    try:
-        model, info = EurekaAudioForConditionalGeneration.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            device_map=device_map,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: expected weights that load, got: {error}; fetch the checkpoint again"
-        ) from error
-    for fault, keys in info.items():
-        if keys:
-            raise CheckpointError(f"{folder}: expected every tensor to load, got {fault}: {keys}")
+    if (folder / COMPACT_NAME).exists():
+        tensors = _read_compact(folder, config)
+        found = {name: (_type_name(t), tuple(t.shape)) for name, t in tensors.items()}
+        _check_fit(folder, config, found)
+        source: dict[str, Any] = {"pretrained_model_name_or_path": None, "state_dict": tensors}
+    else:
+        _check_fit(folder, config, _headers(folder))
+        source = {"pretrained_model_name_or_path": folder, "local_files_only": True}
+    model, missing = build(config, source, dtype, str(folder), device_map)
+    if missing:
+        raise CheckpointError(f"{folder}: expected every tensor to load, got missing: {missing}")
     for name, tensor in model.named_parameters():
         if tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
                 f"{folder}: expected finite numbers, got NaN or infinity in {name}; fetch or train "
                 "the checkpoint again"
             )
-    loaded: EurekaAudioForConditionalGeneration = model
     if generation_config is not None:
-        loaded.generation_config = generation_config
-    return loaded
+        model.generation_config = generation_config
+    return model
+
+
+def build(
+    config: EurekaAudioConfig,
+    source: Mapping[str, Any],
+    dtype: torch.dtype | str,
+    where: str,
+    device_map: Any = None,
+) -> tuple[EurekaAudioForConditionalGeneration, set[str]]:
+    """Build a model and give it weights; what is given none starts fresh.
+
+    Args:
+        config: its shapes.
+        source: arguments of transformers' `from_pretrained` that say where the weights are: a
+            folder, or no path and a `state_dict`.
+        dtype: as in `load_checkpoint`.
+        where: what the weights came from, for a message.
+        device_map: as in `load_checkpoint`.
+
+    Returns:
+        The model in evaluation mode, and the names of the tensors that start fresh.
+
+    Raises:
+        CheckpointError: weights do not load, or fit nowhere.
+    """
+    try:
+        model, info = EurekaAudioForConditionalGeneration.from_pretrained(
+            **source,
+            config=config,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{where}: expected weights that load, got: {error}; fetch the checkpoint again"
+        ) from error
+    missing = set(info.pop("missing_keys"))
+    for fault, keys in info.items():
+        if keys:
+            raise CheckpointError(f"{where}: expected every tensor to load, got {fault}: {keys}")
+    return model, missing
 
 
 def read_config(folder: str | Path) -> EurekaAudioConfig:
@@ -196,14 +260,19 @@ def tensor_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     return shapes
 
 
-def _check_headers(folder: Path, config: EurekaAudioConfig) -> None:
-    """Compare the tensors of all weight files with those the configuration asks for."""
-    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+def _headers(folder: Path) -> Headers:
+    """Types and shapes of the tensors of all weight files, each there once."""
+    found: Headers = {}
     for file in weight_files(folder):
         for name, tensor in tensor_shapes(file).items():
             if name in found:
                 raise CheckpointError(f"{file}: expected each tensor once, got {name} again")
             found[name] = tensor
+    return found
+
+
+def _check_fit(folder: Path, config: EurekaAudioConfig, found: Headers) -> None:
+    """Compare the tensors found with those the configuration asks for."""
     with torch.device("meta"):
         model = EurekaAudioForConditionalGeneration(config)
     expected: dict[str, Tensor] = model.state_dict()
@@ -225,29 +294,71 @@ def _check_headers(folder: Path, config: EurekaAudioConfig) -> None:
             )
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, by its index if it has one."""
-    index, single = folder / INDEX_NAME, folder / SINGLE_NAME
-    if not index.exists():
-        return [single]
-    if single.exists():
-        raise CheckpointError(
-            f"{index}: expected an index or {SINGLE_NAME}, got both; remove the one left over"
-        )
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index}: expected a weight_map, got none; fetch the file again")
-    names = sorted({str(name) for name in weight_map.values()})
-    for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise CheckpointError(
-                f"{index}: expected names of safetensors files beside it, got {name!r}; do not use "
-                "this checkpoint"
-            )
-    return [folder / name for name in names]
-
-
 def _listed(names: list[str]) -> str:
     """The first few names, and how many more there are."""
     shown = ", ".join(names[:5]) or "none"
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def unique_tensors(model: EurekaAudioForConditionalGeneration) -> dict[str, Tensor]:
+    """The model's weights on the CPU, tied ones once."""
+    return {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in model.all_tied_weights_keys
+    }
+
+
+def _save_compact(
+    model: EurekaAudioForConditionalGeneration,
+    folder: Path,
+    int8: Sequence[str],
+    delta: bool,
+    low_rank: LowRank,
+) -> None:
+    """Write settings and compact weights; the file says which parts it must be joined with."""
+    tensors, metadata = unique_tensors(model), {"format": "pt"}
+    if delta:
+        if not model.config.parts:
+            raise CheckpointError(
+                f"{folder}: expected a model joined from catalogued parts to save the difference "
+                "from them, got one whose config.parts names none; save it whole"
+            )
+        tensors = subtract(tensors, part_tensors(model.config.parts), low_rank)
+        metadata[JOINED_WITH] = " ".join(sorted(model.config.parts))
+    _save_settings(model, folder)
+    save_file(quantise(tensors, int8), folder / COMPACT_NAME, metadata=metadata)
+
+
+def _save_settings(model: EurekaAudioForConditionalGeneration, folder: Path) -> None:
+    """Write `config.json` and `generation_config.json` as `save_pretrained` would."""
+    model.config.dtype = model.dtype
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+
+
+def _read_compact(folder: Path, config: EurekaAudioConfig) -> dict[str, Tensor]:
+    """The weights of a compact checkpoint, joined with its parts and made float again."""
+    file = folder / COMPACT_NAME
+    if (folder / SINGLE_NAME).exists() or (folder / INDEX_NAME).exists():
+        raise CheckpointError(
+            f"{file}: expected it or {SINGLE_NAME}, got both; remove the one left over"
+        )
+    tensor_shapes(file)
+    try:
+        stored = dequantise(load_file(file))
+        with safe_open(file, framework="pt") as stream:
+            kinds = (stream.metadata() or {}).get(JOINED_WITH, "").split()
+        named = config.parts or {}
+        return add(part_tensors({kind: named.get(kind) for kind in kinds}), stored)
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{file}: expected what save_checkpoint stores, got {error}; fetch it again"
+        ) from error
+
+
+def _type_name(tensor: Tensor) -> str:
+    """A type as safetensors calls it, where it is one that weights have."""
+    names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    return names.get(tensor.dtype, str(tensor.dtype))

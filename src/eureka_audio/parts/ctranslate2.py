@@ -176,7 +176,7 @@ def whisper_config(variables: Variables) -> WhisperConfig:
 
 def _token_ids(vocab_size: int) -> dict[str, object]:
     """Whisper's special tokens: an English Whisper has 51,864 tokens, the others one more."""
-    end = 50256 if vocab_size == 51864 else 50257
+    end = 50256 if vocab_size == 51864 else min(50257, vocab_size - 2)
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
     return {
         **dict.fromkeys(tokens, end),

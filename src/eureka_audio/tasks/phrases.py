@@ -81,7 +81,7 @@ def draw_question(
 def plain_question(skill: str, thing: str | None = None, *, unseen: bool = False) -> str:
     """The fixed wording of a skill's question, or the one that training never sees."""
     phrase = phrases()[skill].unseen if unseen else phrases()[skill].plain
-    return phrase if thing is None else phrase.replace(THING, _mention(thing, thing, phrase))
+    return phrase if thing is None else phrase.replace(THING, mention(thing, thing, phrase))
 
 
 def _draw_mention(label: str, phrase: str, rng: np.random.Generator) -> str:
@@ -96,11 +96,13 @@ def _draw_mention(label: str, phrase: str, rng: np.random.Generator) -> str:
     name = label
     if nouns and rng.random() < OTHER_NAME_SHARE:
         name = nouns[rng.integers(len(nouns))]
-    return _mention(label, name, phrase)
+    return mention(label, name, phrase)
 
 
-def _mention(label: str, name: str, phrase: str) -> str:
-    """Instruments take an article ("an oboe") unless the phrase has one; other labels stand
+def mention(label: str, name: str, phrase: str) -> str:
+    """How a name of a label stands in a phrase.
+
+    Instruments take an article ("an oboe") unless the phrase has one; other labels stand
     bare.
     """
     countable = label in labels_of("instrument") and label != "percussion"

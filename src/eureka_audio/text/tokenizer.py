@@ -8,11 +8,13 @@ those of the released model.
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import Qwen2Tokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -102,6 +104,20 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
     if token not in tokenizer.get_added_vocab():
         raise ValueError(f"this tokenizer has no {token}; call add_audio_tokens on it first")
     return int(tokenizer.convert_tokens_to_ids(token))
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes:
+    """What one token stands for: bytes, not always whole characters; a special one by its name."""
+    spelling = str(tokenizer.convert_ids_to_tokens(token))
+    if spelling in tokenizer.get_added_vocab():
+        return spelling.encode()
+    table = _bytes_of_letters()
+    return bytes(table[letter] for letter in spelling)
+
+
+@cache
+def _bytes_of_letters() -> dict[str, int]:
+    return {letter: byte for byte, letter in bytes_to_unicode().items()}
 
 
 def _added_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:

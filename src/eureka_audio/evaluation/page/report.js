@@ -1,56 +1,3 @@
-"use strict";
-// All text goes through textContent: what a model wrote is never markup.
-const data = JSON.parse(document.getElementById("report").textContent);
-const page = document.getElementById("page");
-const PAGE_SIZE = 20;
-
-function make(tag, attributes, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
-function shape(tag, attributes) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
-
-function percent(value) {
-  return value === null || value === undefined ? "undefined" : (100 * value).toFixed(1) + " %";
-}
-
-// One bar from 0 to 100 %, with a whisker over the interval in which the true score likely lies.
-// A tick marks what guessing would give, where there is something to guess among.
-function bar(value, interval, label, chance) {
-  const svg = shape("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", role: "img" });
-  svg.setAttribute("aria-label", label);
-  const clip = (share) => Math.max(0, Math.min(100, 100 * share));
-  svg.append(shape("rect", { class: "track", x: 0, y: 4, width: 100, height: 12 }));
-  svg.append(shape("rect", { class: "fill", x: 0, y: 4, width: clip(value || 0), height: 12 }));
-  if (interval) {
-    const line = { y1: 10, y2: 10, class: "whisker", "vector-effect": "non-scaling-stroke" };
-    svg.append(shape("line", { x1: clip(interval.low), x2: clip(interval.high), ...line }));
-  }
-  if (chance) {
-    const at = { x1: clip(chance), x2: clip(chance), y1: 1, y2: 19 };
-    svg.append(shape("line", { ...at, class: "chance", "vector-effect": "non-scaling-stroke" }));
-  }
-  return svg;
-}
-
-function scoreRow(name, value, interval, figure, { chance = null, example = "" } = {}) {
-  const said = example ? make("div", { class: "soft small" }, "“" + example + "”") : null;
-  return make("div", { class: "row" }, make("div", {}, name, said), bar(value, interval, name + " " + figure, chance),
-    make("div", { class: "figure" }, figure));
-}
-
-function intervalText(interval) {
-  if (!interval) return "";
-  return " (" + (100 * interval.low).toFixed(1) + " to " + (100 * interval.high).toFixed(1) + ")";
-}
-
 // Where items without a reply can be counted as wrong, that is the score to quote.
 function quoted(rule) {
   return rule.modes ? rule.modes.strict : rule;
@@ -112,56 +59,13 @@ function breakdown(part) {
   return box;
 }
 
-function browser(items) {
-  const box = make("section", {});
-  const partMenu = make("select", { "aria-label": "Benchmark" });
-  const verdictMenu = make("select", { "aria-label": "Verdict" });
-  const search = make("input", { type: "search", placeholder: "Search questions, replies, names" });
-  for (const [value, text] of [["", "All benchmarks"], ...new Map(items.map((item) => [item.part, item.part]))]) {
-    partMenu.append(make("option", { value }, text));
-  }
-  for (const [value, text] of [["", "All verdicts"], ["bad", "Not right"], ["good", "Right"], ["none", "No reply"]]) {
-    verdictMenu.append(make("option", { value }, text));
-  }
-  const list = make("div", {});
-  const count = make("p", { class: "soft" });
-  const more = make("button", { type: "button" }, "Show more");
-  let found = [];
-  let shown = 0;
-  function showMore() {
-    for (const item of found.slice(shown, shown + PAGE_SIZE)) list.append(card(item));
-    shown = Math.min(shown + PAGE_SIZE, found.length);
-    count.textContent = found.length + " of " + items.length + " items match; " + shown + " shown.";
-    more.hidden = shown >= found.length;
-  }
-  function refresh() {
-    const words = search.value.toLowerCase();
-    found = items.filter((item) => (!partMenu.value || item.part === partMenu.value) &&
-      (!verdictMenu.value || item.state === verdictMenu.value) &&
-      (!words || [item.uid, item.question, item.reply, item.answer].join(" ").toLowerCase().includes(words)));
-    list.replaceChildren();
-    shown = 0;
-    showMore();
-  }
-  partMenu.addEventListener("change", refresh);
-  verdictMenu.addEventListener("change", refresh);
-  search.addEventListener("input", refresh);
-  more.addEventListener("click", showMore);
-  box.append(make("div", { class: "controls" }, partMenu, verdictMenu, search), count, list, more);
-  refresh();
-  return box;
-}
-
 function card(item) {
   const box = make("article", { class: "item " + item.state });
   box.append(make("div", { class: "soft small" }, item.part + " · " + item.uid));
   if (item.audio !== null) {
-    const player = make("audio", { controls: "", preload: "none" });
-    player.src = data.clips[item.audio];
-    box.append(player);
+    box.append(player(data.clips[item.audio], "Clip of " + item.uid));
   }
-  const facts = make("dl", {});
-  const fact = (name, ...value) => facts.append(make("dt", {}, name), make("dd", {}, ...value));
+  const { list, add: fact } = facts();
   if (item.question) fact("Asked", item.question);
   if (item.choices) {
     fact("Options", ...item.choices.map((choice) =>
@@ -174,7 +78,7 @@ function card(item) {
     const kind = verdict.ok === null ? "" : verdict.ok ? " good" : " bad";
     fact("Rule " + verdict.rule, make("span", { class: "verdict" + kind }, verdict.text));
   }
-  box.append(facts);
+  box.append(list);
   return box;
 }
 
@@ -205,7 +109,15 @@ for (const run of data.runs) {
   page.append(make("h2", {}, "Every item"), make("p", { class: "soft" },
     "Listen to a clip, see what was asked, what the model replied and what each scoring rule makes of it."));
   if (run.notice) page.append(make("p", { class: "notice" }, run.notice));
-  page.append(browser(run.items));
+  page.append(browser(run.items, {
+    menus: [
+      { label: "Benchmark", field: "part", options: optionsOf(run.items, "part", "All benchmarks") },
+      { label: "Verdict", field: "state", options: [["", "All verdicts"], ["bad", "Not right"], ["good", "Right"], ["none", "No reply"]] },
+    ],
+    words: (item) => [item.uid, item.question, item.reply, item.answer],
+    placeholder: "Search questions, replies, names",
+    card,
+  }));
 }
 page.append(make("h2", {}, "Beside the published models"), make("p", { class: "soft" }, data.paper_note));
 const tables = make("details", data.paper_open ? { open: "" } : {}, make("summary", {}, "The paper’s tables"));

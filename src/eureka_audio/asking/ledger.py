@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eureka_audio.durable import sync_folder
-from eureka_audio.errors import EvaluationError
+from eureka_audio.errors import RunError
 
 Row = dict[str, Any]
 
@@ -41,7 +41,7 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
     """Open a ledger, made when missing, for this process alone.
 
     Raises:
-        EvaluationError: another process holds it, or a line in its middle is damaged.
+        RunError: another process holds it, or a line in its middle is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as stream:
@@ -49,7 +49,7 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise EvaluationError(
+            raise RunError(
                 f"expected to be alone in {path.parent}, but another run holds {path.name}; wait"
                 " for it, or choose another folder"
             ) from error
@@ -68,7 +68,7 @@ def _read(stream: IO[bytes], path: Path) -> list[Row]:
         try:
             rows.append(json.loads(line))
         except ValueError as error:
-            raise EvaluationError(
+            raise RunError(
                 f"{path}:{number}: expected a row as JSON, got a damaged line ({error}); remove it"
                 " and run again: its items will be asked once more"
             ) from error

@@ -1,26 +1,21 @@
-"""Transcribing recordings of any length.
-
-They are cut at pauses, silence is left out, and the sound bounds how much may be written.
-"""
-
-from collections.abc import Sequence
+"""What a checkpoint says of how it wants to transcribe, in its generation_config.json."""
 
 from transformers import GenerationConfig
 
 from eureka_audio.audio import clock
-from eureka_audio.audio.decode import DecodedAudio
-from eureka_audio.audio.window import split_at_pauses
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference.rescoring import Opinions
-from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.sampling import MAX_BEAMS, GenerationOptions
+from eureka_audio.text.languages import LANGUAGES
 
-# The chunk length lives in the checkpoint's generation_config.json, since it depends on the length
-# of what a model was trained on; without it a chunk is a window.
+# Depends on the length of what a model was trained on; without it a chunk is a window.
 CHUNK_SECONDS_KEY = "max_chunk_seconds"
-# So does the number of beams that pays for a model when it transcribes; without it there is one.
+# How many beams pay for a model when it transcribes; without it there is one.
 BEAMS_KEY = "transcription_beams"
-# And how much of a say its CTC head and its list of words have in which of them is kept, if any.
+# How much of a say its CTC head and its list of words have in which of them is kept, if any.
 OPINION_KEYS = {name: f"transcription_{name}" for name in Opinions._fields}
+# The languages that it writes, as ISO 639-1 codes; without it, any.
+LANGUAGES_KEY = "transcription_languages"
 
 # A transcript may take at most two tokens for each audio token (25 a second; fast speech takes 12
 # of a small vocabulary), and a few more, so that a word at the very end is not cut.
@@ -52,9 +47,10 @@ def transcription_beams(generation_config: GenerationConfig) -> int:
         CheckpointError: the checkpoint names something else than a whole number of at least 1.
     """
     num_beams = getattr(generation_config, BEAMS_KEY, 1)
-    if not isinstance(num_beams, int) or isinstance(num_beams, bool) or num_beams < 1:
+    is_whole = isinstance(num_beams, int) and not isinstance(num_beams, bool)
+    if not is_whole or not 1 <= num_beams <= MAX_BEAMS:
         raise CheckpointError(
-            f"generation_config.json: expected {BEAMS_KEY} of at least 1, got {num_beams!r}; "
+            f"generation_config.json: expected {BEAMS_KEY} of 1 to {MAX_BEAMS}, got {num_beams!r}; "
             "correct it or take it out"
         )
     return num_beams
@@ -74,20 +70,21 @@ def transcription_opinions(generation_config: GenerationConfig) -> Opinions:
     return opinions
 
 
-def sounding_chunks(audio: DecodedAudio, max_seconds: float) -> list[DecodedAudio]:
-    """Cut a recording at its pauses; chunks in which nothing can be heard are left out."""
-    return [
-        DecodedAudio(span.of(audio.waveform), audio.name)
-        for span in split_at_pauses(audio.waveform, max_seconds=max_seconds)
-        if not span.is_silent
-    ]
+def transcription_languages(generation_config: GenerationConfig) -> tuple[str, ...]:
+    """The languages that a model writes, as ISO 639-1 codes; none where it does not say.
+
+    Raises:
+        CheckpointError: it names something that is no language.
+    """
+    codes = getattr(generation_config, LANGUAGES_KEY, ())
+    if not isinstance(codes, list | tuple) or not set(codes) <= LANGUAGES.keys():
+        raise CheckpointError(
+            f"generation_config.json: expected {LANGUAGES_KEY} as a list of ISO 639-1 codes, got "
+            f"{codes!r:.80}; correct it or take it out"
+        )
+    return tuple(codes)
 
 
 def max_transcript_tokens(num_audio_tokens: int) -> int:
     """How long a transcript may become, whatever the model would like to add."""
     return SPARE_TRANSCRIPT_TOKENS + TRANSCRIPT_TOKENS_PER_AUDIO_TOKEN * num_audio_tokens
-
-
-def join_transcripts(texts: Sequence[str]) -> str:
-    """One transcript of the chunks' transcripts."""
-    return " ".join(text for text in map(str.strip, texts) if text)

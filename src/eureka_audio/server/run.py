@@ -1,0 +1,68 @@
+"""A server process: from settings to a listening socket, and to a clean end."""
+
+import time
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.server.app import create_app
+from eureka_audio.server.context import Context
+from eureka_audio.server.limits import ServerSettings
+from eureka_audio.server.service import LocalService
+
+
+class DrainingServer(uvicorn.Server):
+    """Told to stop, it answers what it has begun, refuses what is new with 503, then ends.
+
+    A second signal ends it at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, context: Context) -> None:
+        super().__init__(config)
+        self._context = context
+        self._deadline: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self._deadline is not None or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._deadline = time.monotonic() + self._context.settings.drain_timeout_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; True ends the server."""
+        if self._deadline is not None:
+            self._context.door.close()
+            is_over = time.monotonic() > self._deadline
+            self.should_exit |= is_over or not self._context.door.num_inside
+        return await super().on_tick(counter)
+
+
+def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) -> uvicorn.Config:
+    """How the socket is served."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,  # ours names the request id
+        timeout_graceful_shutdown=3,
+        server_header=False,
+        ws_max_size=settings.max_body_bytes,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+def run(settings: ServerSettings, host: str, port: int, device: str | None = None) -> int:
+    """Serve until told to stop; returns the exit code."""
+    service = LocalService(
+        lambda: EurekaAudio.from_pretrained(settings.model, device=device),
+        settings.idle_unload_seconds,
+        settings.stall_timeout_seconds,
+    )
+    app = create_app(settings, service)
+    config = server_config(app, host, port, settings)
+    server = DrainingServer(config, app.state.context)
+    server.run()
+    return 0 if server.started else 1

@@ -1,0 +1,45 @@
+"""Weights in 8 bits: what they change, and what they must not."""
+
+import pytest
+import torch
+from tiny_assistant import noise, tiny_model, tiny_processor
+from torch import nn
+
+from eureka_audio import EurekaAudio
+from eureka_audio.errors import ConfigError
+from eureka_audio.inference.int8 import Int8Linear, quantize_weights
+from eureka_audio.model.weights import save_checkpoint
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_are_near_those_of_the_weights(bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(256, 100, bias=bias)
+    rows = torch.randn(3, 5, 256)
+    exact, rounded = linear(rows), Int8Linear(linear)(rows)
+    assert rounded.shape == exact.shape
+    error = (rounded - exact).norm() / exact.norm()
+    assert 0 < error < 0.02
+
+
+def test_every_map_of_the_language_model_is_rounded_and_no_other() -> None:
+    model = tiny_model()
+    heard = model.get_audio_features(torch.zeros(1, 80, 100)).audio_embeds
+    quantize_weights(model)
+    kinds = {type(module) for module in model.language_model.modules()}
+    assert Int8Linear in kinds
+    assert nn.Linear not in kinds
+    assert torch.equal(model.get_audio_features(torch.zeros(1, 80, 100)).audio_embeds, heard)
+
+
+def test_a_model_is_loaded_so_and_answers(tmp_path) -> None:
+    save_checkpoint(tiny_model(1), tmp_path / "tiny", tiny_processor())
+    assistant = EurekaAudio.from_pretrained(tmp_path / "tiny", dtype="int8", device="cpu")
+    assert assistant.generate("hello", max_new_tokens=8).finish_reason
+    assert isinstance(assistant.transcribe(noise(1.0)).text, str)
+
+
+def test_where_there_are_no_such_products_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.quantized, "supported_engines", ["none"], raising=False)
+    with pytest.raises(ConfigError, match="8-bit products"):
+        quantize_weights(tiny_model())
