@@ -24,6 +24,7 @@ from eureka_audio.evaluation.contamination import (
     find_overlaps,
 )
 from eureka_audio.records import AudioClip
+from eureka_audio.training.conversations import read_told
 from eureka_audio.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,11 @@ def training_clips(recipe: Recipe, data: Path, recordings: Path | None) -> list[
     names = {name for stage in recipe.stages.values() for name in stage.source_names}
     clips: dict[str, AudioClip] = {}
     for name in sorted(names):
-        clips |= {clip.path: clip for clip in recipe.sources[name].read(data, recordings)}
+        source = recipe.sources[name]
+        if source.conversations is None:
+            clips |= {clip.path: clip for clip in source.read(data, recordings)}
+        else:
+            clips |= {clip.path: clip for clip in read_told(data / source.conversations)[0]}
     return list(clips.values())
 
 

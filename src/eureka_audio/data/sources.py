@@ -1,7 +1,7 @@
 """A source of training material: clips of one kind, ready to be heard."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from eureka_audio.data.augment import AugmentConfig, augment_waveform
 from eureka_audio.data.mixture import Sample
 from eureka_audio.data.waveforms import WaveformBank
 from eureka_audio.errors import TrainingError
-from eureka_audio.records import AudioClip
+from eureka_audio.records import AudioClip, Conversation
 from eureka_audio.synthesis.noise import some_noise
 
 
@@ -24,16 +24,22 @@ class ClipSource:
         name: of the source.
         clips: their records.
         bank: their waveforms; `None` where nobody listens, and the records alone are read.
+        conversations: what is said about each, where it is told and not drawn.
     """
 
     name: str
     clips: tuple[AudioClip, ...]
     bank: WaveformBank | None
+    conversations: tuple[Conversation, ...] | None = None
 
     @classmethod
     def open(cls, name: str, clips: Sequence[AudioClip], cache: Path) -> "ClipSource":
         """Decode the clips into a bank under `cache`, or find them there."""
-        return cls(name, tuple(clips), WaveformBank.open(clips, cache))
+        return cls(name, tuple(clips), None).heard(cache)
+
+    def heard(self, cache: Path) -> "ClipSource":
+        """The same source with its waveforms, kept under `cache`."""
+        return replace(self, bank=WaveformBank.open(self.clips, cache))
 
     def waveform(self, index: int) -> NDArray[np.float32]:
         """Waveform `(S,)` of one clip."""

@@ -2,15 +2,13 @@
 command that mends it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
 
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError
-from eureka_audio.records import AudioClip
-from eureka_audio.tasks import check_weights
 from eureka_audio.training.conversations import check_fitness
 from eureka_audio.training.ctc import spoken_words
 from eureka_audio.training.lora import add_lora, merge_lora
@@ -27,14 +25,14 @@ def check_recipe(space: Workspace) -> None:
         ManifestError: a manifest is missing or malformed, or a file it names is not there.
         CheckpointError: a part of the model cannot be had.
     """
-    clips: dict[str, list[AudioClip]] = {}
+    found: dict[str, ClipSource] = {}
     for name, stage in space.recipe.stages.items():
         try:
             for source in sorted({*stage.mixture.weights, *stage.tasks, *stage.evaluate}):
-                if source not in clips:
-                    clips[source] = space.clips(source)
-                    check_files(source, clips[source])
-            check_tasks(stage, clips)
+                if source not in found:
+                    found[source] = space.source(source)
+                    check_files(found[source])
+            check_tasks(stage, found)
             space.texts(stage)
         except ConfigError as error:
             raise ConfigError(f"stages.{name}: {error}") from error
@@ -46,24 +44,25 @@ def check_recipe(space: Workspace) -> None:
             raise ConfigError(f"stages.{name}: {error}") from error
 
 
-def check_files(source: str, clips: Iterable[AudioClip]) -> None:
+def check_files(source: ClipSource) -> None:
     """Refuse clips whose files are not there."""
-    missing = [clip.path for clip in clips if not Path(clip.path).is_file()]
+    missing = [clip.path for clip in source.clips if not Path(clip.path).is_file()]
     if missing:
         raise ManifestError(
-            f"sources.{source}: expected the file of every clip, {len(missing)} are missing, such "
-            f"as {missing[0]}; bring them back, or take their lines out of the manifest"
+            f"sources.{source.name}: expected the file of every clip, {len(missing)} are missing, "
+            f"such as {missing[0]}; bring them back, or take their lines out of the manifest"
         )
 
 
-def check_tasks(stage: StageConfig, clips: dict[str, list[AudioClip]]) -> None:
+def check_tasks(stage: StageConfig, sources: Mapping[str, ClipSource]) -> None:
     """Refuse tasks that are unknown or suit no clip, and spelling where nobody speaks."""
     for source, weights in stage.tasks.items():
-        check_fitness(ClipSource(source, tuple(clips[source]), None), weights)
-    for task in stage.evaluate.values():
-        check_weights({task: 1.0})
+        check_fitness(sources[source], weights)
+    for source, task in stage.evaluate.items():
+        if not stage.losses.from_audio_alone:
+            check_fitness(sources[source], {task: 1.0})
     if stage.losses.ctc or stage.losses.letters:
-        heard = [clip for source in stage.source_names for clip in clips[source]]
+        heard = [clip for source in stage.source_names for clip in sources[source].clips]
         if not any(spoken_words(clip) for clip in heard):
             raise ConfigError(
                 "losses: expected clips with a transcript for ctc and letters, got none among "

@@ -79,7 +79,7 @@ class MultimodalCollator:
             clip = self.sources[sample.source].clips[sample.index]
             conversation = None
             if self.draws is not None:
-                conversation = self.draws.about(sample.source, clip, None, rng)
+                conversation = self.draws.about(sample, rng)
                 if conversation is None:
                     continue
             features = self._hear(sample, rng)

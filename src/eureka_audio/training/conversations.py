@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
+from eureka_audio.audio.clock import SAMPLING_RATE
+from eureka_audio.audio.decode import load_audio
 from eureka_audio.data.held_out import HeldOut
+from eureka_audio.data.mixture import Sample
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError, MessageError
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor, parse_messages
-from eureka_audio.records import AudioClip, AudioPart, Conversation
+from eureka_audio.manifest import read_manifest
+from eureka_audio.records import AudioClip, AudioPart, Conversation, ConversationRow
 from eureka_audio.tasks import draw_task
 from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
 
@@ -58,6 +63,39 @@ def _read_rows(path: Path) -> Iterator[Text]:
             ) from error
 
 
+def read_told(path: Path) -> tuple[list[AudioClip], list[Conversation]]:
+    """Conversations about one clip each (`ConversationRow`, as DataFlux writes them), and the
+    clips, with absolute paths.
+
+    Raises:
+        ManifestError: a line is malformed, or its conversation is not about one file.
+        AudioError: the file cannot be read.
+    """
+    clips, conversations = [], []
+    for row in read_manifest(path, ConversationRow):
+        parts = [part for message in row.messages for part in message.content]
+        audio = [part.audio for part in parts if isinstance(part, AudioPart)]
+        if len(audio) != 1 or not isinstance(audio[0], str) or row.messages[-1].role != "assistant":
+            raise ManifestError(
+                f"{path}: {row.id}: expected a conversation about the path of one audio file that "
+                f"ends with the assistant, got {len(audio)} audio parts; correct or remove it"
+            )
+        file = (path.parent / audio[0]).resolve()
+        clips.append(AudioClip(id=row.id, path=str(file), duration_seconds=duration_of(file)))
+        conversations.append(row.conversation)
+    if not clips:
+        raise ManifestError(f"expected conversations in {path}, found none")
+    return clips, conversations
+
+
+def duration_of(file: Path) -> float:
+    """Seconds of an audio file: as its header says, or else as it is decoded."""
+    try:
+        return float(soundfile.info(file).duration)
+    except (soundfile.SoundFileError, OSError):
+        return len(load_audio(file).waveform) / SAMPLING_RATE
+
+
 def _text_alone(conversation: Conversation) -> Conversation:
     if conversation.messages[-1].role != "assistant":
         raise MessageError("expected the last message to be the assistant's")
@@ -98,22 +136,27 @@ class ConversationDraws:
         text_share: float = 0.0,
     ) -> None:
         for name, source in sources.items():
-            check_fitness(source, tasks.get(name, {}))
+            if source.conversations is None:
+                check_fitness(source, tasks.get(name, {}))
         if text_share > 0 and not texts:
             raise ConfigError(
                 f"expected text for a text_share of {text_share}, got none; add a source with "
                 "`conversations`, or set text_share to 0"
             )
+        self.sources = sources
         self.processor = processor
         self.tasks = tasks
         self.texts = texts
         self.text_share = text_share
 
-    def about(
-        self, source: str, clip: AudioClip, audio: object, rng: np.random.Generator
-    ) -> Conversation | None:
-        """One of the tasks of a source, put to a clip; `None` where it is fit for none."""
-        drawn = draw_task(clip, audio, self.tasks[source], rng)
+    def about(self, sample: Sample, rng: np.random.Generator) -> Conversation | None:
+        """What is told of a clip, or one of its source's tasks put to it; `None` where it is fit
+        for none. Its audio part is a placeholder.
+        """
+        source = self.sources[sample.source]
+        if source.conversations is not None:
+            return source.conversations[sample.index]
+        drawn = draw_task(source.clips[sample.index], None, self.tasks[sample.source], rng)
         return None if drawn is None else drawn[1]
 
     def text(self, rng: np.random.Generator) -> list[EncodedConversation]:

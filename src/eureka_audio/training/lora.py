@@ -91,6 +91,17 @@ def merge_lora(part: nn.Module) -> None:
             part.set_submodule(name, layer.merged())
 
 
+def lora_factors(part: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """The updates `(A, B)` of shapes `(rank, I)` and `(O, rank)` by the name of their weight, which
+    they raise by B A.
+    """
+    return {
+        f"{name}.weight": (layer.lora_down.detach(), layer.scale * layer.lora_up.detach())
+        for name, layer in part.named_modules()
+        if isinstance(layer, LoraLinear)
+    }
+
+
 def _linear_names(part: nn.Module) -> Sequence[str]:
     return sorted(
         {

@@ -28,7 +28,8 @@ class SourceConfig(Config):
     Attributes:
         manifest: a manifest of clips, or a folder under which some lie (`--data` is where).
         recordings: the name of a data set of the recordings pack.
-        conversations: a file of conversations or lines of text, for `text_share`.
+        conversations: a file of conversations: about one clip each, for a mixture, or of text
+            alone, for `text_share`.
         split: the clips of this split only.
     """
 
@@ -43,11 +44,6 @@ class SourceConfig(Config):
         if sum(each is not None for each in given) != 1:
             raise ValueError("expected one of manifest, recordings and conversations")
         return self
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it has no clips."""
-        return self.conversations is not None
 
     def read(self, data: Path, recordings: Path | None) -> list[AudioClip]:
         """The clips, with absolute paths.
@@ -65,7 +61,7 @@ class SourceConfig(Config):
         elif self.manifest is not None:
             clips = list(_read_manifests((data / self.manifest).resolve()))
         else:
-            raise ConfigError(f"expected clips, got the text {self.conversations}")
+            raise ConfigError(f"expected clips, got the conversations {self.conversations}")
         clips = [clip for clip in clips if clip.split == self.split]
         if not clips:
             raise ConfigError(
@@ -171,15 +167,9 @@ class StageConfig(Config):
     @model_validator(mode="after")
     def _check_effects(self) -> Self:
         """No setting is without effect, and nothing that is learnt lacks its setting."""
-        heard, learns = self.source_names, set(self.trainable)
+        learns = set(self.trainable)
         answers, letters = self.losses.next_token > 0, self.losses.letters > 0
         faults = (
-            (
-                answers and heard != self.tasks.keys(),
-                "tasks: expected tasks for the sources of mixture.weights, got none for "
-                f"{sorted(heard - self.tasks.keys())}, and without effect for "
-                f"{sorted(self.tasks.keys() - heard)}",
-            ),
             (
                 not answers and (self.tasks or self.text_share or "language_model" in learns),
                 "losses.next_token is 0: tasks, text_share and a trainable language_model have no "
@@ -227,12 +217,33 @@ class ModelConfig(Config):
         feature_layers: the encoder's layers whose outputs the adapter hears.
         ctc_vocab_size: letters of the head on the encoder, the blank among them.
         trailing_silence_seconds: silence after each clip, for the encoder alone.
+        pad_windows: whether every clip is heard as a window of 30 s, silent past its end.
     """
 
     adapter_config: dict[str, Any] = Field(default_factory=dict)
     feature_layers: tuple[int, ...] | None = None
     ctc_vocab_size: PositiveInt | None = None
     trailing_silence_seconds: NonNegativeFloat | None = None
+    pad_windows: bool | None = None
+
+
+class ExportConfig(Config):
+    """How the trained model is written, and how it is to transcribe.
+
+    Attributes:
+        int8: parts whose weights are stored in int8.
+        delta: leave out what the parts of the catalogue bring; whoever loads the model fetches
+            them, by hash.
+        transcription_beams: of a transcript, unless the caller says otherwise.
+        transcription_ctc_weight: say of the letters' head in which beam is kept.
+        transcription_no_speech_threshold: of the letters' head, above which nobody speaks.
+    """
+
+    int8: tuple[str, ...] = ()
+    delta: bool = False
+    transcription_beams: PositiveInt = 1
+    transcription_ctc_weight: NonNegativeFloat = 0.0
+    transcription_no_speech_threshold: NonNegativeFloat = 0.0
 
 
 class Recipe(Config):
@@ -248,6 +259,7 @@ class Recipe(Config):
         held_out: files of sentences that no text may say (`--data` is where).
         sources: material by name.
         stages: in the order they run.
+        export: how the result is written.
         device: "auto" takes a CUDA device where there is one.
         processes: that train together on this machine; with `torchrun`, it decides.
     """
@@ -261,6 +273,7 @@ class Recipe(Config):
     held_out: tuple[str, ...] = ()
     sources: dict[str, SourceConfig]
     stages: dict[str, StageConfig]
+    export: ExportConfig = ExportConfig()
     device: str = "auto"
     processes: PositiveInt = 1
 
@@ -272,6 +285,20 @@ class Recipe(Config):
             raise ValueError("expected encoder and language_model, or start, and not both")
         if self.start is not None and self.model != ModelConfig():
             raise ValueError("model: has no effect on a model that is there already; drop it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tasks(self) -> Self:
+        """Clips are put to tasks; conversations bring their own."""
+        told = {name for name, source in self.sources.items() if source.conversations is not None}
+        for name, stage in self.stages.items():
+            asked = stage.source_names - told
+            if stage.losses.next_token and asked != stage.tasks.keys():
+                raise ValueError(
+                    f"stages.{name}.tasks: expected tasks for the clips of mixture.weights, got "
+                    f"none for {sorted(asked - stage.tasks.keys())}, and without effect for "
+                    f"{sorted(stage.tasks.keys() - asked)}"
+                )
         return self
 
     @model_validator(mode="after")

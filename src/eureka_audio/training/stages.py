@@ -22,6 +22,7 @@ from eureka_audio.training.checkpoint import check_start, is_finished, newest
 from eureka_audio.training.collator import MultimodalCollator
 from eureka_audio.training.ctc import blank_token
 from eureka_audio.training.evaluation import Evaluation
+from eureka_audio.training.lora import lora_factors, merge_lora
 from eureka_audio.training.multimodal import MultimodalModel, choose_trainable
 from eureka_audio.training.recipe import Recipe, StageConfig, stage_seed
 from eureka_audio.training.trainer import BatchStream, train
@@ -116,13 +117,30 @@ def own_batches(
 
 
 def export(space: Workspace) -> None:
-    """Write the model that the last stage made, and the processor, to `<run>/model`."""
+    """Write the model that the last stage made, and the processor, to `<run>/model`, in bf16."""
     model, processor = space.model_before(None)
+    settings, stages = space.recipe.export, space.recipe.stages.values()
+    factors = lora_factors(model.language_model)
+    merge_lora(model.language_model)
+    # Updates of several kinds were merged one after the other, and are no longer of low rank.
+    is_one_kind = len({stage.lora for stage in stages if stage.lora is not None}) == 1
+    low_rank = {f"language_model.{name}": pair for name, pair in factors.items()}
     prepare_to_transcribe(space, model)
-    save_model(model.to(torch.bfloat16), space.run / "model", processor)
+    save_model(
+        model.to(torch.bfloat16),
+        space.run / "model",
+        processor,
+        int8=[f"{part}." for part in settings.int8],
+        delta=settings.delta,
+        low_rank=low_rank if settings.delta and is_one_kind else None,
+    )
 
 
 def prepare_to_transcribe(space: Workspace, model: EurekaAudioForConditionalGeneration) -> None:
     """Let a trained model say how it is to transcribe: chunks as long as it has learnt to hear."""
     longest = max(stage.mixture.max_clip_seconds for stage in space.recipe.stages.values())
-    model.generation_config.max_chunk_seconds = longest
+    settings = model.generation_config
+    settings.max_chunk_seconds = longest
+    for name, value in space.recipe.export.model_dump(exclude={"int8", "delta"}).items():
+        if value:
+            setattr(settings, name, value)

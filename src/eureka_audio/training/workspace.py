@@ -23,7 +23,7 @@ from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EurekaAudioProcessor, pad_features
 from eureka_audio.records import AudioClip
 from eureka_audio.training.checkpoint import fingerprint, load_learnt, newest
-from eureka_audio.training.conversations import Text, read_text
+from eureka_audio.training.conversations import Text, read_text, read_told
 from eureka_audio.training.distributed import World
 from eureka_audio.training.lora import add_lora, merge_lora
 from eureka_audio.training.recipe import Recipe, StageConfig, stage_seed
@@ -82,8 +82,9 @@ class Workspace:
         if not stage.text_share:
             return []
         sources = self.recipe.sources
-        names = stage.text or [name for name, source in sources.items() if source.is_text]
-        unknown = sorted(name for name in names if name not in sources or not sources[name].is_text)
+        told = [name for name, source in sources.items() if source.conversations is not None]
+        names = stage.text or [name for name in told if name not in stage.mixture.weights]
+        unknown = sorted(set(names) - set(told))
         if unknown:
             raise ConfigError(
                 f"text: expected sources with `conversations`, got {unknown}; correct the recipe"
@@ -93,15 +94,25 @@ class Workspace:
             found += read_text(self.data / str(sources[name].conversations), self.held_out)
         return found
 
+    def source(self, name: str) -> ClipSource:
+        """A source as it is read, not heard: its clips, and what is said about them if it is told.
+
+        Raises:
+            ConfigError: the recipe has no such source, or nothing is found there.
+        """
+        path = self.recipe.sources[name].conversations if name in self.recipe.sources else None
+        if path is None:
+            return ClipSource(name, tuple(self.clips(name)), None)
+        clips, conversations = read_told(self.data / path)
+        return ClipSource(name, tuple(clips), None, tuple(conversations))
+
     def sources(self, names: Sequence[str], *, heard: bool) -> dict[str, ClipSource]:
         """Clips by source; their waveforms, too, if they are to be heard."""
+        found = {name: self.source(name) for name in sorted(names)}
+        if not heard:
+            return found
         with self.world.first_goes_first():
-            return {
-                name: ClipSource.open(name, self.clips(name), self.cache)
-                if heard
-                else ClipSource(name, tuple(self.clips(name)), None)
-                for name in sorted(names)
-            }
+            return {name: source.heard(self.cache) for name, source in found.items()}
 
     def banks(
         self,
@@ -123,7 +134,8 @@ class Workspace:
     ) -> tuple[EurekaAudioForConditionalGeneration, EurekaAudioProcessor]:
         """The model as the stages before `name` have left it; after all of them for `None`.
 
-        Low-rank updates that the stage goes on with are still apart, others merged.
+        Low-rank updates of the last stage are still apart, those before it merged unless they
+        are the same.
         """
         torch.manual_seed(self.recipe.seed)
         model, processor = self.start(self.recipe)
@@ -138,7 +150,6 @@ class Workspace:
             if done == name:
                 return model, processor
             load_learnt(newest(self.run / done), model, "model.")
-        merge_lora(model.language_model)
         return model, processor
 
     def started_from(self, name: str) -> str:
