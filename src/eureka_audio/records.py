@@ -42,13 +42,22 @@ class AudioEvent(Record):
     speaker: Speaker | None = None
 
 
+class OwnQuestion(Record):
+    """A question that a clip's owner asks, and the answer: one of the ``choices``, if it has any."""
+
+    question: str
+    answer: str
+    choices: tuple[str, ...] = ()
+
+
 class AudioClip(Record):
     """One recording on disk and all that is known of it; the row of an audio manifest.
 
     ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is
     unknown, which is not the same as absent: a task that needs it leaves the clip out. ``events``
     is ``None`` when unknown and a complete, start-ordered list otherwise: every audible event of
-    the clip is in it. ``emotion`` is what a voice is meant to convey, in one word.
+    the clip is in it. ``emotion`` is what a voice is meant to convey, in one word. ``questions``
+    are its owner's own.
     """
 
     id: str
@@ -61,6 +70,7 @@ class AudioClip(Record):
     background: str | None = None
     emotion: str | None = None
     dense_caption: str | None = None
+    questions: tuple[OwnQuestion, ...] = ()
     split: Split = "train"
     source: str = ""
     license: str = ""

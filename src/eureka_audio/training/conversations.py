@@ -14,9 +14,9 @@ from eureka_audio.data.held_out import HeldOut
 from eureka_audio.data.mixture import Sample
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError, MessageError
-from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor, parse_messages
 from eureka_audio.manifest import read_manifest
-from eureka_audio.records import AudioClip, AudioPart, Conversation, ConversationRow
+from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor, parse_messages
+from eureka_audio.records import AudioClip, AudioPart, Conversation, ConversationRow, TextPart
 from eureka_audio.tasks import draw_task
 from eureka_audio.text.tokenizer import END_OF_TEXT, encode_plain, token_id
 
@@ -107,7 +107,8 @@ def _text_alone(conversation: Conversation) -> Conversation:
 def _spoken_parts(text: Text) -> list[str]:
     if isinstance(text, str):
         return [text]
-    return [part.text for message in text.messages for part in message.content]
+    parts = [part for message in text.messages for part in message.content]
+    return [part.text for part in parts if isinstance(part, TextPart)]
 
 
 class ConversationDraws:

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from eureka_audio.errors import ConfigError
@@ -116,7 +117,7 @@ def launch(work: Callable[[], None], processes: int) -> None:
         work()
         return
     port = _free_port()
-    multiprocessing.spawn(_work_as, (processes, port, work), processes)
+    spawn(_work_as, (processes, port, work), processes)
 
 
 def _work_as(rank: int, processes: int, port: int, work: Callable[[], None]) -> None:
