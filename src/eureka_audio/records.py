@@ -43,7 +43,7 @@ class AudioEvent(Record):
 
 
 class OwnQuestion(Record):
-    """A question that a clip's owner asks, and the answer: one of the ``choices``, if it has any."""
+    """A question that a clip's owner asks, and the answer: one of ``choices``, if there are any."""
 
     question: str
     answer: str
