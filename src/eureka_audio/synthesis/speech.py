@@ -2,7 +2,7 @@
 they appear.
 
     out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when it is complete
-    out/dev, out/test                             the same, of sentences that occur nowhere else
+    out/dev, out/test                             the same for sentences that occur nowhere else
     out/manifest.jsonl                            all of it, written last
 
 What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
