@@ -10,6 +10,8 @@ from eureka_audio.records import Split
 if TYPE_CHECKING:
     from eureka_audio.synthesis.corpora import SentenceBook
 
+PROMPTS = "speechocean762"  # whose training sentences are said by synthetic voices, too
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the command."""
@@ -104,15 +106,16 @@ def _sentence_book(args: argparse.Namespace) -> "SentenceBook":
     from eureka_audio.text.words import words_of
 
     path = args.held_out or args.out.absolute().parent / FILE_NAME
-    before = read_held_out(path) if path.is_file() else []
+    before = set(read_held_out(path) if path.is_file() else ())
     prompts, held_out = set(), set()
     for clip in recordings(args.recordings) if args.recordings else []:
-        if clip.transcript and clip.split != "train":
-            held_out.add(" ".join(words_of(clip.transcript)))
-        elif clip.transcript and clip.source.startswith("speechocean762"):
-            prompts.add(clip.transcript)
+        if clip.transcript and clip.source.startswith(PROMPTS):
+            (prompts if clip.split == "train" else held_out).add(clip.transcript)
+        elif clip.transcript and clip.split != "train":
+            before.add(" ".join(words_of(clip.transcript)))
     book = SentenceBook(args.seed, prompts, held_out, args.num_reserved, before)
-    add_held_out(path, {*held_out, *(sentence.words for sentence in book.reserved)} - {""})
+    reserved = {sentence.words for sentence in book.reserved}
+    add_held_out(path, (before | held_out | reserved) - {""})
     return book
 
 
