@@ -49,7 +49,13 @@ def main() -> int:
             for task, loss in judged.items():
                 losses[kind].setdefault(task, []).append(loss)
             print(kind, seed, {task: round(loss, 4) for task, loss in judged.items()}, flush=True)
-    result = summarise(losses, sizes) | {"seeds": args.seeds, "overrides": args.overrides}
+    stages = load_config(Recipe, RECIPES / "ablation-moe.yaml", args.overrides).stages.values()
+    result = summarise(losses, sizes) | {
+        "seeds": args.seeds,
+        "overrides": args.overrides,
+        "steps": [stage.trainer.max_steps for stage in stages],
+        "batch_seconds": max(stage.mixture.batch_seconds for stage in stages),
+    }
     print(json.dumps(record({"benchmark": "moe_against_dense", **result}, args.out)))
     return 0
 
@@ -78,7 +84,11 @@ def judged(log: Path) -> dict[str, float]:
     """Loss per answer token by source and task: the last evaluation that a log holds."""
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     found = [
-        {name.removesuffix(f"/{LOSS}"): value for name, value in line.items() if "/" in name}
+        {
+            name.removesuffix(f"/{LOSS}").replace("_dev/", "/"): value
+            for name, value in line.items()
+            if name.endswith(f"/{LOSS}")
+        }
         for line in lines
         if any(name.endswith(f"/{LOSS}") for name in line)
     ]

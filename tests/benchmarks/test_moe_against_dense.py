@@ -20,7 +20,7 @@ def test_the_last_evaluation_is_what_is_compared(
     ]
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert module.judged(log) == {"digits_dev/digit": 1.0}
+    assert module.judged(log) == {"digits/digit": 1.0}
     losses = {
         kind: {"digit": values} for kind, values in (("moe", [1.0, 2.0]), ("dense", [2.0, 2.0]))
     }
