@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from tiny_assistant import noise_samples
 
 from eureka_audio.errors import ConfigError, MissingDependencyError
 from eureka_audio.evaluation.results import parts_of, score_run
@@ -18,6 +17,14 @@ from eureka_audio.evaluation.trials import Trial
 from eureka_audio.manifest import write_manifest
 from eureka_audio.protocols import Reply
 from eureka_audio.records import AudioClip, Speaker
+
+SECOND = 16_000
+
+
+def noise_samples(seconds: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(int(seconds * SECOND))).astype(np.float32)
+
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
