@@ -105,7 +105,7 @@ def evaluation_page(content: Mapping[str, Any]) -> str:
     return page(
         content,
         files("eureka_audio.evaluation") / "page",
-        "report",
+        ("report",),
         title="Evaluation report",
         without_scripts="This page needs scripts to show its charts; report.md beside it holds the"
         " same figures.",

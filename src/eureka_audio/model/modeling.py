@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
 
 from eureka_audio.audio import clock
 from eureka_audio.errors import ConfigError, InvalidFeaturesError, PlaceholderMismatchError
@@ -39,6 +40,10 @@ from eureka_audio.model.feature_mix import FeatureMix
 from eureka_audio.model.placeholders import check_placeholders
 
 IGNORED_LABEL = -100
+# What models of transformers call the cache that they take and give; another name since 5.24.
+CACHE_NAME = (
+    "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
+)
 SILENT_LOG_MEL = -1.5  # what Whisper's log-mel gives for no energy at all: (log10(1e-10) + 4) / 4
 LOG_MEL_RANGE = 2.0  # what Whisper keeps below the loudest cell of a clip: 80 dB, divided by 4
 # Settings of language models whose logits are more than `lm_head` of the last hidden state.
@@ -68,14 +73,14 @@ class AudioFeaturesOutput:
 
 
 @dataclass
-class EurekaAudioOutput(ModelOutput):
+class EurekaAudioOutput(CausalLMOutputWithPast):
     """What a forward gives.
 
     Attributes:
         loss: scalar, Eq. 4: `ntp_loss + router_aux_loss_coef * load_balancing_loss`; only with
             labels.
         logits: `(B, T, V)`, or fewer positions (`logits_to_keep`), or `None` (`return_logits`).
-        past_key_values: the decoder's cache.
+        past_key_values: the decoder's cache; `cache` since transformers 5.24.
         hidden_states: the decoder's, when asked for.
         attentions: the decoder's, when asked for.
         ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
@@ -84,11 +89,6 @@ class EurekaAudioOutput(ModelOutput):
         ctc_logits: `(A, L, letters)`; only with audio and a CTC head.
     """
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
     ntp_loss: Tensor | None = None
     load_balancing_loss: Tensor | None = None
     router_statistics: RouterStatistics | None = None
@@ -125,7 +125,7 @@ class EurekaAudioPreTrainedModel(PreTrainedModel):
         "EurekaAudioAdapter",
         "DenseAdapter",
     ]
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _skip_keys_device_placement: ClassVar[list[str]] = [CACHE_NAME]
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
@@ -351,12 +351,14 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
                 gradient accumulation); the loss is then this part's share of the batch's mean.
             audio_features: what `encode_audio` gave for the windows, in place of `input_features`;
                 `feature_lengths` are needed beside them.
-            **kwargs: passed on to the language model.
+            **kwargs: `cache`, the newer name of `past_key_values`; the rest is passed on to the
+                language model.
 
         Raises:
             PlaceholderMismatchError: placeholders and audio differ in some row.
             InvalidFeaturesError: features or lengths are unusable.
         """
+        past_key_values = kwargs.pop(CACHE_NAME, past_key_values)
         audio = None
         if input_features is not None or audio_features is not None:
             audio = self.get_audio_features(input_features, feature_lengths, audio_features)
@@ -372,8 +374,8 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
+            **{CACHE_NAME: past_key_values},
             **kwargs,
         )
         hidden_BTD = decoded.last_hidden_state
@@ -388,10 +390,10 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         return EurekaAudioOutput(
             loss=loss,
             logits=logits,
-            past_key_values=decoded.past_key_values,
             hidden_states=decoded.hidden_states,
             attentions=decoded.attentions,
             ntp_loss=ntp_loss,
+            **{CACHE_NAME: decoded.get(CACHE_NAME)},
             load_balancing_loss=balance,
             router_statistics=routing,
             ctc_logits=None if audio is None else audio.ctc_logits,
