@@ -33,8 +33,8 @@ from eureka_audio.errors import MissingDependencyError
 from eureka_audio.evaluation.results import Part, parts_of, score_run
 from eureka_audio.evaluation.runner import RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
-from eureka_audio.inference.loading import find_checkpoint
 from eureka_audio.manifest import read_clips
+from eureka_audio.parts.names import find_checkpoint
 from eureka_audio.protocols import AudioLanguageModel, TranscribingModel
 from eureka_audio.records import AudioClip
 

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--recordings", type=Path, default=os.environ.get("EUREKA_AUDIO_DATA"))
     parser.add_argument("--num", type=int, default=300, help="words (default: 300)")
+    parser.add_argument("--num-beams", type=int, help="of the transcripts (default: the model's)")
     parser.add_argument("--split", choices=("test", "dev"), default="test")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     args = parser.parse_args(arguments)
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clips = recorded_clips(Path(args.recordings) / "fsdd", args.split, args.num)
     spoken = list(joined([clip for clip in clips if clip.transcript]))
     aligned = [pair for each in spoken for pair in aligned_words(model, each)]
-    written = [pair for each in spoken for pair in written_words(model, each)]
+    written = [pair for each in spoken for pair in written_words(model, each, args.num_beams)]
     figures = {"aligned": errors(aligned), "written": errors(written)}
     for name, figure in figures.items():
         print(name, ", ".join(f"{key} {value:.3g}" for key, value in figure.items()))
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "benchmark": "word_times",
         "model": args.model,
         "split": args.split,
+        "num_beams": args.num_beams,
         "words": sum(len(each.words) for each in spoken),
         "figures": figures,
     }
@@ -115,9 +117,10 @@ def aligned_words(model: EurekaAudio, spoken: Spoken) -> Iterator[Pair]:
     yield from zip(spoken.words, found or (), strict=False)
 
 
-def written_words(model: EurekaAudio, spoken: Spoken) -> Iterator[Pair]:
+def written_words(model: EurekaAudio, spoken: Spoken, num_beams: int | None) -> Iterator[Pair]:
     """The words that the model wrote and that were said."""
-    found = model.transcribe_detailed(spoken.audio, word_times=True).words or ()
+    transcript = model.transcribe_detailed(spoken.audio, word_times=True, num_beams=num_beams)
+    found = transcript.words or ()
     said = [word.word.lower() for word in spoken.words]
     wrote = [word.word.lower().strip(".,!?") for word in found]
     for block in SequenceMatcher(a=said, b=wrote, autojunk=False).get_matching_blocks():

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from tiny_assistant import noise_samples
 
 from eureka_audio.errors import ConfigError, MissingDependencyError
 from eureka_audio.evaluation.results import parts_of, score_run
@@ -18,6 +17,14 @@ from eureka_audio.evaluation.trials import Trial
 from eureka_audio.manifest import write_manifest
 from eureka_audio.protocols import Reply
 from eureka_audio.records import AudioClip, Speaker
+
+SECOND = 16_000
+
+
+def noise_samples(seconds: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(int(seconds * SECOND))).astype(np.float32)
+
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -58,15 +65,15 @@ def figures(suite, tmp_path: Path, items: list[Trial], words: dict[str, str]) ->
 
 def test_rows_add_up(suite, tmp_path: Path) -> None:
     items = [
-        item("a", "one two", "speechocean762"),
-        item("b", "three four", "speechocean762"),
+        item("a", "red blue", "speechocean762"),
+        item("b", "dog cat", "speechocean762"),
         item("c", "yes", "speech_commands"),
         item("d", "no", "speech_commands"),
-        item("ab", "one two three four", "joined", members=["a", "b"]),
+        item("ab", "red blue dog cat", "joined", members=["a", "b"]),
         Trial("eureka_no_speech", "e", system="Write.", audio=Path("e.wav"),
               fields={"dataset": "esc10"}),
     ]  # fmt: skip
-    words = {"a": "one two", "b": "three", "c": "Yes!", "d": "yes", "ab": "three", "e": "..."}
+    words = {"a": "red blue", "b": "dog", "c": "Yes!", "d": "yes", "ab": "dog", "e": "..."}
     found = figures(suite, tmp_path, items, words)
     assert found["wer_sentences"] == {"items": 2, "value": 0.25}
     assert found["command_words"] == {"items": 2, "value": 0.5}
@@ -77,13 +84,13 @@ def test_rows_add_up(suite, tmp_path: Path) -> None:
 
 
 def test_what_is_not_answered_counts_as_wrong(suite, tmp_path: Path) -> None:
-    items = [item("a", "one two", "speechocean762"), item("b", "three four", "speechocean762")]
+    items = [item("a", "red blue", "speechocean762"), item("b", "dog cat", "speechocean762")]
     with (tmp_path / "x").open("w"):
         pass
     identity = RunIdentity("acceptance", "parrot", "1", transcribe=True)
-    parrot = Parrot({"a": "one two"})
+    parrot = Parrot({"a": "red blue"})
     parrot.transcribe = lambda audio, language=None, *, errors: [
-        Reply("one two") if path.stem == "a" else ConfigError("no") for path in audio
+        Reply("red blue") if path.stem == "a" else ConfigError("no") for path in audio
     ]
     run_trials(parrot, items, tmp_path / "run", identity)
     score_run(tmp_path / "run")
@@ -153,7 +160,7 @@ def test_a_word_is_where_a_recording_is_loud(monkeypatch: pytest.MonkeyPatch) ->
     waveform = np.concatenate([noise_samples(0.3) * 1e-3, noise_samples(0.5), np.zeros(3_200)])
     assert times.loud(waveform.astype(np.float32)) == pytest.approx((0.3, 0.8), abs=0.02)
     said = times.TranscriptWord("go", 1.0, 2.0)
-    found = times.errors([(said, times.TranscriptWord("go", 1.04, 1.9))])
-    assert (found["start_mean_ms"], found["end_mean_ms"]) == (40, -100)
+    found = times.errors([(said, times.TranscriptWord("go", 1.04, 1.91))])
+    assert (found["start_mean_ms"], found["end_mean_ms"]) == (40, -90)
     assert (found["within_50_ms"], found["within_100_ms"]) == (0, 1)
     assert times.errors([]) == {"words": 0}
