@@ -1,10 +1,11 @@
-# The life of this project in five commands:
+# The life of this project in six commands:
 #
-#   make setup   a virtual environment with everything, in .venv (done by the others when needed)
-#   make demo    transcribe, question and caption the clips in examples/ with the embedded model
-#   make test    style, types, import floors and all tests
-#   make nano    make the training audio and train the embedded model from nothing
-#   make clean   remove what the above made, save the training runs
+#   make setup     a virtual environment with everything, in .venv (done by the others when needed)
+#   make demo      transcribe, question and caption the clips in examples/ with the embedded model
+#   make test      style, types, import floors and all tests
+#   make nano      make the training audio and train the embedded model from nothing
+#   make versions  the tests that lean on transformers, under the lowest and newest version allowed
+#   make clean     remove what the above made, save the training runs
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,11 +16,11 @@ JOBS ?= 2
 # The real recordings: tests that need them are skipped without, training refuses to start.
 RECORDINGS := $(or $(EUREKA_AUDIO_DATA),$(wildcard ../shared/data))
 
-.PHONY: help setup demo test nano speech digits voices readings sounds scenes engines clean
+.PHONY: help setup demo test versions nano speech digits voices readings sounds scenes engines clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,7s/^#   //p' Makefile
+	@sed -n '3,8s/^#   //p' Makefile
 
 # ---- setup -------------------------------------------------------------------------------------
 
@@ -60,6 +61,9 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+versions: setup
+	.ci/transformers-versions $(BIN)/python
 
 # ---- the embedded model, from nothing ----------------------------------------------------------
 #

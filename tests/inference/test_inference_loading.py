@@ -221,9 +221,9 @@ def test_a_folder_called_like_a_packaged_model_does_not_hide_it(
     monkeypatch.setattr(names.resources, "files", lambda _: tmp_path / "package")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
-    assert loading.find_checkpoint("nano") == packaged
+    assert names.find_checkpoint("nano") == packaged
     (tmp_path / "nano" / "config.json").touch()
-    assert loading.find_checkpoint("nano") == Path("nano")
+    assert names.find_checkpoint("nano") == Path("nano")
 
 
 def test_a_processor_of_another_model(tmp_path: Path) -> None:

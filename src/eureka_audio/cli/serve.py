@@ -5,12 +5,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eureka_audio.cli.arguments import KEY_VARIABLE, quieten
 from eureka_audio.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from eureka_audio.server.limits import ServerSettings
-
-KEY_VARIABLE = "EUREKA_AUDIO_API_KEY"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -79,8 +78,6 @@ def run(args: argparse.Namespace) -> int:
         raise MissingDependencyError(
             f"serving needs {error.name}; pip install 'eureka-audio[server]'"
         ) from error
-    from eureka_audio.cli.arguments import quieten
-
     quieten()
     return run_server(settings_of(args), args.host, args.port, args.device)
 

@@ -154,17 +154,17 @@ class Responder:
         """
         judge = Judge(self.engine.model, self.engine.processor, options)
         requests = [
-            _generation_request(item, limit, options, judge)
+            generation_request(item, limit, options, judge)
             for item, limit in zip(encoded, limits, strict=True)
         ]
         with self.engine.submitted(requests) as handles:
-            return [_judged(handle, judge) for handle in handles]
+            return [judged(handle, judge) for handle in handles]
 
     def stream(self, encoded: EncodedConversation, options: GenerationOptions) -> RequestHandle:
         """Begin to answer a prompt."""
         judge = Judge(self.engine.model, self.engine.processor, options)
         limit = self.limit(encoded, options)
-        return self.engine.submit(_generation_request(encoded, limit, options, judge))
+        return self.engine.submit(generation_request(encoded, limit, options, judge))
 
     def choose(self, pieces: Sequence[Piece]) -> list[Reply]:
         """Pick the most probable choice of each piece, so many at once as the engine answers."""
@@ -188,7 +188,7 @@ class Responder:
             )
 
 
-def _generation_request(
+def generation_request(
     encoded: EncodedConversation, limit: int, options: GenerationOptions, judge: Judge
 ) -> GenerationRequest:
     """What the engine is asked under options of generation."""
@@ -205,7 +205,7 @@ def _generation_request(
     return SearchRequest(**settings, num_beams=options.num_beams, hint=judge.hint)
 
 
-def _judged(handle: RequestHandle, judge: Judge) -> GrowingAnswer:
+def judged(handle: RequestHandle, judge: Judge) -> GrowingAnswer:
     """The answer of a handle, waited for."""
     beams = handle.hypotheses()
     answer = judge.best(beams, handle.ctc_logits) if beams else handle.answer

@@ -46,6 +46,8 @@ def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) 
         app,
         host=host,
         port=port,
+        http="h11",
+        ws="websockets-sansio",
         access_log=False,  # ours names the request id
         timeout_graceful_shutdown=3,
         server_header=False,
@@ -57,7 +59,9 @@ def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) 
 def run(settings: ServerSettings, host: str, port: int, device: str | None = None) -> int:
     """Serve until told to stop; returns the exit code."""
     service = LocalService(
-        lambda: EurekaAudio.from_pretrained(settings.model, device=device),
+        lambda: EurekaAudio.from_pretrained(
+            settings.model, device=device, batch_size=settings.max_batch_size
+        ),
         settings.idle_unload_seconds,
         settings.stall_timeout_seconds,
     )

@@ -1,9 +1,9 @@
 """A corpus of synthetic speech: sentences said by many voices, in shards that can be trained on as
 they appear.
 
-    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when the shard is
-    complete out/dev, out/test                             the same for the sentences that occur
-    nowhere else out/manifest.jsonl                            all of it, written last
+    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when it is complete
+    out/dev, out/test                             the same for sentences that occur nowhere else
+    out/manifest.jsonl                            all of it, written last
 
 What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
 A folder that is complete is not made again, so an interrupted run goes on where it was.
