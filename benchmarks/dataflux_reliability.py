@@ -4,7 +4,7 @@
 
 Runs over scripted endpoints, each in a process of its own. A kill falls while clips are loaded,
 while questions are worked on (most), or at the end, around the writing of the set. What was asked
-twice stands twice on the bill; calls under way at a kill are those on the bill and not in the books.
+twice stands twice on the bill; calls under way at a kill are on the bill and not in the books.
 """
 
 import argparse
