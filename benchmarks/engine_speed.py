@@ -1,12 +1,11 @@
 """How fast the engine is on a CPU, beside the plain ways to do the same, in one run.
 
-    python benchmarks/engine_speed.py [--parts ...] [--threads 1] [--gguf FILE] [--out FILE]
+    python benchmarks/engine_speed.py [--parts ...] [--threads 1] [--out FILE]
 
     concurrent   32 requests at once against one after the other: tokens a second
     first_token  a clip of 5 s as long as it is, against the same clip in a window of 30 s
     decode       one conversation: ours, transformers' `generate`, and the weights in 8 bits
     kernels      weights a second that products of one row reach, each kernel torch has
-    llama        the same decoder in llama.cpp with Q8_0; needs llama-cpp-python and gguf
 
 The decoder has the shape of SmolLM2-135M and random weights (speed does not depend on them), the
 encoder that of whisper-base. `cpu` seconds are what the process worked, `wall` seconds also hold
@@ -17,7 +16,6 @@ shown as missed; the exit code is 1 then.
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -64,7 +62,6 @@ GOALS = {
     "concurrent": ("speed_up", 4.0),
     "first_token": ("share_of_padded", 0.35),
     "decode": ("ours_per_generate", 1.0),
-    "llama": ("int8_per_q8_0", 1.2),
 }
 AT_MOST = {"first_token"}
 
@@ -77,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--threads", type=int, default=1, help="of torch and llama.cpp")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--layers", type=int, default=SMOL["num_hidden_layers"])
     parser.add_argument("--tokens", type=int, default=24, help="of each answer")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
@@ -88,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     has_missed = False
     for name in args.parts:
         row = PARTS[name](args)
-        if name in GOALS and "error" not in row:
+        if name in GOALS:
             figure, goal = GOALS[name]
             is_met = row[figure] <= goal if name in AT_MOST else row[figure] >= goal
             row |= {"goal": goal, "met": is_met}
@@ -260,42 +257,11 @@ def measure_kernels(args: argparse.Namespace) -> Row:
     }
 
 
-def measure_llama(args: argparse.Namespace) -> Row:
-    """llama.cpp with Q8_0 beside our 8 bits, the same shape of decoder."""
-    try:
-        import gguf  # noqa: F401
-        from llama_cpp import Llama
-    except ImportError as error:
-        return {"error": f"not measured: {error}; pip install llama-cpp-python gguf"}
-    from llama_file import write_llama_file  # beside this script
-
-    model = make_model(args)
-    quantize_weights(model)
-    prompt = torch.arange(64)[None] + 100
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        path = Path(folder) / "decoder.gguf"
-        write_llama_file(path, {**SMOL, "num_hidden_layers": args.layers})
-        llama = Llama(str(path), n_ctx=512, n_threads=args.threads, verbose=False)
-        ours, theirs = [], []
-        for _ in range(3):
-            llama.reset()
-            llama.eval(prompt[0].tolist())
-            steps = [timed(lambda: llama.eval([7]))[0] for _ in range(args.tokens)]
-            theirs.append(median(steps))
-            ours.append(cpu_per_step(our_times, model, prompt, args.tokens))
-    return {
-        "q8_0_ms_per_token": round(1000 * min(theirs), 2),
-        "int8_ms_per_token": round(1000 * min(ours), 2),
-        "int8_per_q8_0": round(min(theirs) / min(ours), 2),
-    }
-
-
 PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "concurrent": measure_concurrent,
     "first_token": measure_first_token,
     "decode": measure_decode,
     "kernels": measure_kernels,
-    "llama": measure_llama,
 }
 
 if __name__ == "__main__":

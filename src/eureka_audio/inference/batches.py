@@ -1,6 +1,7 @@
 """Answers that grow together: those that take one token after the other, and those searched for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,9 +69,8 @@ class AnswerBatch:
             handle = self.jobs[row].handle
             if handle.has_ended:
                 self._decoding.cache.drop(row, wipe=handle.has_failed)
-                for rows in (self.jobs, self._tokens):
-                    rows[row] = rows[-1]  # type: ignore[index, assignment]
-                    rows.pop()
+                _replace_by_last(self.jobs, row)
+                _replace_by_last(self._tokens, row)
 
     def _grow(self, jobs: Sequence[Job], logits_BV: Tensor) -> list[int]:
         logits_BV = self._runner.speakable(logits_BV)
@@ -194,6 +194,11 @@ class SearchBatch:
     def num_bytes(self) -> int:
         """Memory that the cache takes."""
         return self._decoding.cache.num_bytes
+
+
+def _replace_by_last(rows: list[Any], row: int) -> None:
+    rows[row] = rows[-1]
+    rows.pop()
 
 
 def _decoding_for(runner: ModelRunner) -> Decoding:

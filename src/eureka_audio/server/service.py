@@ -209,10 +209,10 @@ class LocalService:
             Problem: 429, 503.
         """
         async with aclosing(self.stream_transcribe(audio, options)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Transcript):
-                    return piece
-        raise AssertionError("a transcript comes last")
+            found = [piece async for piece in pieces]
+        transcript = found[-1]
+        assert isinstance(transcript, Transcript)
+        return transcript
 
     async def stream_transcribe(
         self, audio: DecodedAudio, options: TranscriptionOptions
