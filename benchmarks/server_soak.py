@@ -1,6 +1,6 @@
 """A server under mixed requests, good, bad and dropped: does it stay what it was?
 
-    python benchmarks/server_soak.py --tiny --requests 2000 --out benchmarks/results/server_soak.json
+    python benchmarks/server_soak.py --tiny --out benchmarks/results/server_soak.json
 
 A real process (`eureka-audio serve`) is asked by several clients at once. Every good request has a
 known answer: the one it got when it was alone. Counted: answers that differ from it, 5xx, errors

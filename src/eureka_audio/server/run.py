@@ -2,9 +2,11 @@
 
 import time
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.server.app import create_app
@@ -36,7 +38,8 @@ class DrainingServer(uvicorn.Server):
         if self._deadline is not None:
             self._context.door.close()
             is_over = time.monotonic() > self._deadline
-            self.should_exit |= is_over or not self._context.door.num_inside
+            num_inside = self._context.door.num_inside + self._context.sessions.num_inside
+            self.should_exit |= is_over or not num_inside
         return await super().on_tick(counter)
 
 
@@ -48,12 +51,19 @@ def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) 
         port=port,
         http="h11",
         ws="websockets-sansio",
+        log_config=_logging(),
         access_log=False,  # ours names the request id
         timeout_graceful_shutdown=3,
         server_header=False,
         ws_max_size=settings.max_body_bytes,
         h11_max_incomplete_event_size=64 * 1024,
     )
+
+
+def _logging() -> dict[str, Any]:
+    """uvicorn's, with our own lines among its."""
+    ours = {"handlers": ["default"], "level": "INFO"}
+    return {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "eureka_audio": ours}}
 
 
 def run(settings: ServerSettings, host: str, port: int, device: str | None = None) -> int:
