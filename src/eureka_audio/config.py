@@ -93,7 +93,7 @@ def _explain(schema: type[BaseModel], error: Any) -> str:
     *parents, last = (str(part) for part in error["loc"]) if error["loc"] else ("the recipe",)
     key = ".".join((*parents, last))
     if error["type"] != "extra_forbidden":
-        return f"{key}: {error['msg']} (got {error['input']!r})"
+        return f"{key}: {error['msg']} (got {error['input']!r:.160})"
     beside = [".".join((*parents, name)) for name in _section(schema, parents)]
     near = (
         difflib.get_close_matches(key, beside, n=1, cutoff=0.75)

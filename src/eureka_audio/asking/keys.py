@@ -24,10 +24,10 @@ def content_key(content: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def file_fingerprint(path: Path) -> str:
+def file_fingerprint(path: str | Path) -> str:
     """SHA-256 of a file's bytes; a word when there is no such file (the model will say so)."""
     try:
-        with path.open("rb") as stream:
+        with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return MISSING_AUDIO

@@ -5,6 +5,7 @@ request that is billed should not be repeated by a library behind our back.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -179,12 +180,14 @@ class ChatModel:
             EndpointError: it has another shape, holds an error, or no words.
         """
         try:
+            if isinstance(body, str):  # JSON under another name
+                body = json.loads(body)
             choice = body["choices"][0]
             message, reason = choice["message"], choice.get("finish_reason")
             text = message.get("content")
             reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
             usage = body.get("usage") or {}
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise EndpointError(
                 f"expected a chat completion from {self.endpoint.base_url}, got "
                 f"{str(body)[:160]!r}; is this an OpenAI-compatible server?"

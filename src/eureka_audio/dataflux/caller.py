@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from eureka_audio.asking.keys import content_key, file_fingerprint
@@ -196,7 +195,7 @@ def call_key(step: str, prompt: str, model: NamedModel, request: Request) -> str
         [
             message.role,
             [
-                {"audio": file_fingerprint(Path(part.audio))}
+                {"audio": file_fingerprint(str(part.audio))}
                 if isinstance(part, AudioPart)
                 else part.text
                 for part in message.content

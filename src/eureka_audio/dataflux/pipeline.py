@@ -7,7 +7,6 @@ import asyncio
 import random
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from eureka_audio.asking.keys import MISSING_AUDIO, file_fingerprint
@@ -50,7 +49,7 @@ class Pipeline:
 
     async def work(self, leaf: Leaf, rank: int, clip: AudioClip) -> list[Worked]:
         """All items of a candidate: one for each question, or one that says why there is none."""
-        fingerprint = file_fingerprint(Path(clip.path))
+        fingerprint = file_fingerprint(clip.path)
         blank = Item(
             id=question.item_id(fingerprint, leaf.id, None),
             leaf=leaf.id,
@@ -241,7 +240,7 @@ class Pipeline:
         usable = [
             other
             for other in drawn
-            if other.id != clip.id and file_fingerprint(Path(other.path)) != MISSING_AUDIO
+            if other.id != clip.id and file_fingerprint(other.path) != MISSING_AUDIO
         ][:number]
         if not usable:
             raise StepError("control", "expected other clips to be heard instead, found none")

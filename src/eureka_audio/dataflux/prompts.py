@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
@@ -39,7 +39,7 @@ class Template:
         """SHA-256 of its text."""
         return hashlib.sha256(json.dumps(self.messages).encode()).hexdigest()
 
-    @property
+    @cached_property
     def holes(self) -> frozenset[tuple[bool, str]]:
         """What is filled in: whether as data, and its name."""
         found = (hole for _, text in self.messages for hole in _HOLE.findall(text))
@@ -78,7 +78,7 @@ class Template:
             salt: changes the nonce and nothing else.
         """
         content = [self.name, self.messages, dict(values), dict(data), salt]
-        nonce = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        nonce = hashlib.sha256(repr(content).encode("utf-8", "replace")).hexdigest()[:16]
         assert not any(nonce in value for value in data.values()), "a hash was foreseen"
         messages = []
         for role, text in self.messages:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from eureka_audio.errors import ConfigError
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 
+LIBRARY = "fbgemm"
+
 
 class Int8Linear(nn.Module):
     """A linear map of float32 rows, its weights `(out, in)` in 8 bits."""
@@ -46,7 +48,7 @@ def quantize_weights(model: EurekaAudioForConditionalGeneration) -> None:
     Raises:
         ConfigError: the model lies on a GPU, or torch brings no such products for this CPU.
     """
-    if model.device.type != "cpu" or "fbgemm" not in torch.backends.quantized.supported_engines:
+    if model.device.type != "cpu" or LIBRARY not in torch.backends.quantized.supported_engines:
         raise ConfigError(
             f"dtype: expected a CPU that torch has 8-bit products for, got {model.device.type} "
             f"with {', '.join(torch.backends.quantized.supported_engines)}; choose bfloat16"

@@ -1,6 +1,7 @@
 """Requests to replies: audio is opened, the context is checked, a batch is written or chosen."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import AudioSource, DecodedAudio, load_audio
@@ -192,7 +193,7 @@ def generation_request(
     encoded: EncodedConversation, limit: int, options: GenerationOptions, judge: Judge
 ) -> GenerationRequest:
     """What the engine is asked under options of generation."""
-    settings = {
+    settings: dict[str, Any] = {
         "inputs": encoded,
         "max_new_tokens": limit,
         "sampling": options.sampling,

@@ -1,0 +1,198 @@
+"""``eureka-audio dataflux`` from the command line, with a checkpoint of no size in nano's place."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eureka_audio.cli import dataflux_models
+from eureka_audio.cli.main import main
+from eureka_audio.errors import EurekaAudioError
+from eureka_audio.manifest import read_manifest
+from eureka_audio.protocols import Reply
+from eureka_audio.records import AudioClip, AudioPart, Conversation, ConversationRow
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+class Ear:
+    """Hears whatever the manifests say; unheard, it picks the first choice."""
+
+    def __init__(self, clips: Sequence[Path]) -> None:
+        self.known: dict[str, AudioClip] = {}
+        self.manifests = clips
+
+    def _clip(self, conversation: Conversation) -> AudioClip | None:
+        for manifest in self.manifests:
+            if manifest.exists():
+                for clip in read_manifest(manifest, AudioClip):
+                    self.known[str((manifest.parent / clip.path).resolve())] = clip
+        for message in conversation.messages:
+            for part in message.content:
+                if isinstance(part, AudioPart):
+                    return self.known[str(Path(part.audio).resolve())]
+        return None
+
+    def answer(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int | None = None
+    ) -> list[Reply | EurekaAudioError]:
+        return [self._one(one) for one in conversations]
+
+    def _one(self, conversation: Conversation) -> Reply:
+        from eureka_audio.tasks.questions import SKILLS
+
+        clip = self._clip(conversation)
+        text = "".join(
+            p.text for p in conversation.messages[-1].content if not isinstance(p, AudioPart)
+        )
+        if "Answer with one of" not in text:
+            return Reply((clip and clip.dense_caption) or "someone speaks.")
+        choices = text.partition("Answer with one of: ")[2].rstrip(".").split(", ")
+        facts = [f for skill in SKILLS.values() for f in (skill(clip) if clip else [])]
+        for fact in facts:
+            told = fact.thing is None or fact.thing in text.lower()
+            if fact.answer in choices and told and set(choices) <= {fact.answer, *fact.others}:
+                return Reply(fact.answer)
+        return Reply(choices[0])
+
+    def choose(
+        self, conversations: Sequence[Conversation], choices: Sequence[Sequence[str]]
+    ) -> list[Reply | EurekaAudioError]:
+        return [self._one(one) for one in conversations]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example's configuration, its models small and its leaves few."""
+    scenes = tmp_path / "out" / "scenes" / "manifest.jsonl"
+    ear = Ear([EXAMPLES / "manifest.jsonl", scenes])
+    monkeypatch.setattr(dataflux_models, "_load", lambda name, device: (ear, "0" * 64))
+    tree = yaml.safe_load((EXAMPLES / "dataflux" / "config.yaml").read_text())
+    tree["audio"] = [str(EXAMPLES / "manifest.jsonl")]
+    tree["scenes"]["num"] = 8
+    tree["leaves"] = ["sound/order", "sound/counting"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def test_the_example_runs_from_end_to_end(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["dataflux", "run", str(config), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "small default" in said.err
+    assert " in = " in said.out
+    rows = list(read_manifest(out / "kept.jsonl", ConversationRow))
+    assert rows
+    for row in rows:
+        assert (out / row.messages[0].content[0].audio).is_file()  # type: ignore[union-attr]
+
+    assert main(["dataflux", "run", str(config), "--out", str(out)]) == 0
+    assert "; 0 calls made" in capsys.readouterr().out
+    assert main(["dataflux", "status", str(out)]) == 0
+    assert "kept" in capsys.readouterr().out
+    assert main(["dataflux", "status", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fates"]["kept"] == len(rows)
+
+    more = ["--set", "selection.per_leaf=1"]
+    assert main(["dataflux", "run", str(config), "--out", str(out), *more]) == 1
+    assert "choose another folder" in capsys.readouterr().err
+    before = (out / "kept.jsonl").read_bytes()
+    command = ["dataflux", "refresh", str(config), "--out", str(out), *more, "--hard-exemplars"]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert (out / "versions" / "001" / "kept.jsonl").read_bytes() == before
+    assert main(["dataflux", "diff", str(out / "versions" / "001"), str(out), "--json"]) == 1
+    diff = json.loads(capsys.readouterr().out)
+    assert diff["removed"]
+    assert not diff["added"]
+    assert main(["dataflux", "diff", str(out), str(out)]) == 0
+
+
+@pytest.mark.parametrize("include", [True, False])
+def test_a_set_is_exported_as_a_folder_of_parquet(
+    config: Path, tmp_path: Path, include: bool
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out, folder = tmp_path / "out", tmp_path / "export"
+    assert main(["dataflux", "run", str(config), "--out", str(out)]) == 0
+    command = ["dataflux", "export", str(out), "--out", str(folder), "--hard"]
+    assert main([*command, *([] if include else ["--no-audio"])]) == 0
+    table = parquet.read_table(folder / "data" / "train-00000.parquet").to_pylist()
+    kept = sum(1 for _ in read_manifest(out / "kept.jsonl", ConversationRow))
+    assert len(table) >= kept > 0
+    for row in table:
+        assert row["answer"] in row["choices"]
+        assert json.loads(row["meta"])["calls"]
+        if include:
+            assert row["audio"]["bytes"][:4] == b"fLaC"
+        else:
+            assert Path(row["audio"]["path"]).is_file()
+    assert "train-*.parquet" in (folder / "README.md").read_text()
+
+
+def test_a_folder_of_recordings_is_enough(config: Path, tmp_path: Path) -> None:
+    tree = yaml.safe_load(config.read_text())
+    tree |= {"audio": [str(EXAMPLES)], "scenes": None}
+    from eureka_audio.dataflux.config import FluxConfig
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in ("flute-tune.flac", "drops-then-child.flac"):
+        (folder / name).write_bytes((EXAMPLES / name).read_bytes())
+    (folder / "broken.wav").write_bytes(b"not audio")
+    own = FluxConfig.model_validate({**tree, "audio": [folder]})
+    clips = list(dataflux_models.read_audio(own, tmp_path))
+    assert [clip.id for clip in clips] == ["broken", "drops-then-child", "flute-tune"]
+    assert all(clip.events is None for clip in clips)
+
+
+def test_the_taxonomy_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dataflux", "taxonomy"]) == 0
+    assert "78 leaves" in capsys.readouterr().out
+    assert main(["dataflux", "taxonomy", "music/tempo"]) == 0
+    said = capsys.readouterr().out
+    assert "rule: " in said
+    assert "such as: " in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (["leaves=[sound/ordr]"], "did you mean"),
+        (["audio=[nowhere]"], "there is none at"),
+        (["answers={a: {model: ear}}"], "2 to 8"),
+        (["caption.model=mouth"], "expected one of"),
+        (["caption.promt=x"], "did you mean"),
+        (["caption.prompt=caption.v9"], "expected one of"),
+        (["caption.temperature=1"], "answers greedily"),
+        (["verdict.model=ear"], "cannot write JSON"),
+        (["models.judge.name=jury"], "writer or judge"),
+        (["models.ear.endpoint=http://localhost:1"], "kind is openai"),
+        (["taxonomy=none.yaml"], "none at"),
+        (["audio=[]", "scenes=null"], "audio or scenes"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(
+    config: Path, tmp_path: Path, changes: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command: list[Any] = ["dataflux", "run", str(config), "--out", str(tmp_path / "out")]
+    for change in changes:
+        command += ["--set", change]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert why in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_that_is_no_run_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["status", str(tmp_path)], ["export", str(tmp_path), "--out", str(tmp_path)]):
+        assert main(["dataflux", *command]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
