@@ -42,15 +42,10 @@ from eureka_audio.model.windows import (
 )
 
 IGNORED_LABEL = -100
-<<<<<<< HEAD
-=======
 # What models of transformers call the cache that they take and give; another name since 5.24.
 CACHE_NAME = (
     "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
 )
-SILENT_LOG_MEL = -1.5  # what Whisper's log-mel gives for no energy at all: (log10(1e-10) + 4) / 4
-LOG_MEL_RANGE = 2.0  # what Whisper keeps below the loudest cell of a clip: 80 dB, divided by 4
->>>>>>> main
 # Settings of language models whose logits are more than `lm_head` of the last hidden state.
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 
