@@ -196,7 +196,7 @@ def test_a_file_is_shown_and_transcribed(page: Any, script: Script) -> None:
     assert page.locator(".answer").inner_text().split() == TEXT.split()
     assert page.locator(".answer b").count() == 0  # a model's text is text, whatever it spells
     assert page.locator(".warning").inner_text() == "0:01.9 to 0:02.0: nothing can be heard"
-    assert 0 < figure(page, "First token after") < 30_000
+    assert figure(page, "First token after") > 0
     assert figure(page, "Tokens/s") > 0
     assert figure(page, "Tokens/s") == pytest.approx(
         7 * figure(page, "Faster than real time") / 2.0, rel=0.1, abs=0.5
@@ -240,7 +240,7 @@ def test_a_question_and_a_caption_are_answered_by_the_model(page: Any) -> None:
     page.wait_for_selector("text=Type a question first.")
     page.fill("#question", "What is this?")
     press(page, "Ask")
-    page.wait_for_selector(".figures dd:has-text('s')")
+    page.wait_for_selector(".figures :text('Faster')")
     assert page.locator(".question").inner_text() == "What is this?"
     assert page.locator(".answer").inner_text()
     page.get_by_role("radio", name="Caption").check()
