@@ -166,3 +166,18 @@ def test_figures_of_dev_do_not_enter_the_readme(monkeypatch: pytest.MonkeyPatch)
         acceptance_table({**result, "limit": 4})
     with pytest.raises(SystemExit, match="got those of dev"):
         acceptance_table({**result, "split": "dev"})
+
+
+# What runs code hidden in a file that it reads.
+UNSAFE = re.compile(
+    r"weights_only\s*=\s*False|\bpickle\.loads?\b|\bmarshal\.loads?\b|\bdill\b"
+    r"|allow_pickle\s*=\s*True|trust_remote_code\s*=\s*True"
+)
+
+
+def test_nothing_that_is_read_may_run_code() -> None:
+    files = [file for room in ("src", "benchmarks") for file in (ROOT / room).rglob("*.py")]
+    assert len(files) > 100
+    found = [f"{file.relative_to(ROOT)}" for file in files if UNSAFE.search(file.read_text())]
+    assert found == []
+    assert UNSAFE.search("torch.load(path, weights_only=False)")

@@ -1,9 +1,7 @@
 """Both pages in a real Chromium: what they show, the keyboard alone, nothing from elsewhere."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from flux_books import WANTED, beep, small_calls, small_run, write_books
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -11,18 +9,11 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 from test_dataflux_review import judged_items, served
 
-from browser import open_browser
 from eureka_audio.dataflux.report import read_figures, wanted_of, write_report
 from eureka_audio.dataflux.review_session import read_decisions
 
+PATIENCE = 120  # seconds, as a machine may be busy
 HOSTILE = "<img src=x onerror=document.title='owned'>"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    driver = open_browser(tmp_path_factory.mktemp("browser"))
-    yield driver
-    driver.quit()
 
 
 def complaints(driver: WebDriver) -> list[str]:
@@ -36,7 +27,7 @@ def body(driver: WebDriver) -> str:
 
 
 def wait_for(driver: WebDriver, text: str) -> None:
-    WebDriverWait(driver, 10).until(lambda found: text in body(found))
+    WebDriverWait(driver, PATIENCE).until(lambda found: text in body(found))
 
 
 def press(driver: WebDriver, key: str) -> None:
@@ -59,6 +50,7 @@ def test_the_report(browser: WebDriver, tmp_path: Path) -> None:
     items[0] = items[0].model_copy(update={"caption": HOSTILE})
     folder = write_books(tmp_path / "run", items, small_calls(), 12.5, list(WANTED))
     out = write_report(folder, *read_figures(folder, wanted_of(folder)), tmp_path / "report.html")
+    complaints(browser)  # those of other tests
     browser.get(out.as_uri())
     text = body(browser)
     for shown in (
@@ -86,6 +78,7 @@ def test_a_review_by_keyboard_alone(browser: WebDriver, tmp_path: Path) -> None:
     items = judged_items(2, beep(tmp_path / "beep.wav"))
     items = [one.model_copy(update={"caption": HOSTILE}) for one in items]
     folder = tmp_path / "run"
+    complaints(browser)  # those of other tests
     with served(folder, items) as server:
         browser.get(server.url)
         wait_for(browser, "Item 1 of 4")
@@ -93,7 +86,7 @@ def test_a_review_by_keyboard_alone(browser: WebDriver, tmp_path: Path) -> None:
         assert browser.switch_to.active_element.text == "Item 1 of 4"
         assert plays(browser)
         press(browser, " ")
-        WebDriverWait(browser, 10).until(
+        WebDriverWait(browser, PATIENCE).until(
             lambda found: found.execute_script("return document.querySelector('audio').paused")
         )
         press(browser, "a")

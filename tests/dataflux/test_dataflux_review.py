@@ -205,7 +205,7 @@ def fetch(
     headers: dict[str, str] | None = None,
     token: str | None = None,
 ) -> tuple[int, bytes, dict[str, str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=120)
     target = f"/{server.token if token is None else token}/{path}"
     connection.request(method, target, body, headers or {})
     reply = connection.getresponse()
@@ -329,7 +329,7 @@ def test_decisions_survive_kill_and_the_command_sums_up(
     assert running.stdout is not None
     assert running.stdout.readline().startswith("4 items to review")
     url = urlsplit(running.stdout.readline().strip())
-    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=120)
     decided = []
     for place in range(3):
         connection.request("GET", f"{url.path}item?place={place}")

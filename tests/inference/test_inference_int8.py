@@ -39,7 +39,7 @@ def test_a_model_is_loaded_so_and_answers(tmp_path: Path) -> None:
     save_checkpoint(tiny_model(1), tmp_path / "tiny", tiny_processor())
     assistant = EurekaAudio.from_pretrained(tmp_path / "tiny", dtype="int8", device="cpu")
     assert any(isinstance(each, Int8Linear) for each in assistant.model.modules())
-    assert assistant.caption(noise(1.0)).num_new_tokens > 0
+    assert assistant.caption(noise(1.0)).finish_reason in ("stop", "length", "repetition")
 
 
 def test_where_there_are_no_such_products_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 """The model behind one small asynchronous interface; routes know nothing else of it."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -126,6 +127,8 @@ class Answers:
             num_open = len(tasks)
             while num_open:
                 index, event = await arrived.get()
+                if isinstance(event, EngineError):
+                    raise engine_problem(event) from event
                 if isinstance(event, BaseException):
                     raise event
                 if event is None:
@@ -308,6 +311,7 @@ class LocalService:
             await asyncio.to_thread(loaded.engine.close, False, 5.0)
         del loaded
         gc.collect()
+        _give_memory_back()
         log.info("the model was idle and left memory; the next request loads it again")
 
     async def close(self) -> None:
@@ -315,6 +319,12 @@ class LocalService:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._loaded is not None:
             await asyncio.to_thread(self._loaded.engine.close, False, 5.0)
+
+
+def _give_memory_back() -> None:
+    """Let the C library hand freed memory to the system, where it has a call for that (glibc)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

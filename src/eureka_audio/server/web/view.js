@@ -233,15 +233,22 @@ function answer({ status, text, words }, task, actions) {
   return status === "running" || status === "waiting" ? html`<em>Listening …</em>` : nothing;
 }
 
+function waited(milliseconds) {
+  const isLong = milliseconds >= 10_000;
+  return isLong ? `${(milliseconds / 1000).toFixed(1)} s` : `${Math.round(milliseconds)} ms`;
+}
+
 function figures({ firstAfter, tokensPerSecond, isOneByOne, numTokens, seconds }, { duration }) {
   const entries = [
-    ["First token after", firstAfter && `${Math.round(firstAfter)} ms`],
+    ["First token after", firstAfter && waited(firstAfter)],
     [isOneByOne ? "Tokens/s after the first" : "Tokens/s over all", tokensPerSecond?.toFixed(1)],
     ["Tokens", numTokens],
     ["Sound", duration && `${duration.toFixed(1)} s`],
     ["Faster than real time", seconds && duration && `${(duration / seconds).toFixed(1)} ×`],
   ];
   return html`<dl class="figures">
-    ${entries.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value || "–"}</dd></div>`)}
+    ${entries
+      .filter(([, value]) => value)
+      .map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 }
