@@ -37,4 +37,6 @@ def open_browser(tmp_path: Path) -> WebDriver:
     for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(driver))
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    opened.set_script_timeout(120)  # seconds, as a machine may be busy
+    return opened

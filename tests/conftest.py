@@ -5,10 +5,15 @@ where they are absent it is skipped and says so. No outcome may hang on the spee
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECORDINGS_BESIDE = REPOSITORY.parent / "shared" / "data"
@@ -53,3 +58,13 @@ def recordings_pack() -> Path:
 def repository() -> Path:
     """The root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["WebDriver"]:
+    """One real browser for all tests of pages, as it takes seconds to start."""
+    from browser import open_browser
+
+    driver = open_browser(tmp_path_factory.mktemp("browser"))
+    yield driver
+    driver.quit()

@@ -6,7 +6,7 @@ import pytest
 
 from eureka_audio.asking.claim import IDENTITY, claim_folder, read_claim
 from eureka_audio.asking.keys import MISSING_AUDIO, content_key, file_fingerprint
-from eureka_audio.asking.ledger import Ledger, open_ledger
+from eureka_audio.asking.ledger import Ledger, open_ledger, read_ledger
 from eureka_audio.asking.outcomes import RunBooks, outcome
 from eureka_audio.asking.rounds import Asker, Rounds, RunOptions
 from eureka_audio.errors import AudioFormatError, EndpointError, RunError
@@ -87,3 +87,14 @@ def test_rounds_ask_what_is_open_and_nothing_else(tmp_path: Path) -> None:
         again: Rounds[str] = Rounds(ledger, RunOptions(batch_size=2, max_attempts=2))
         again.run(pairs, asker)
     assert again.asked == 0
+
+
+def test_a_ledger_in_use_may_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    assert read_ledger(path) == []
+    with open_ledger(path) as ledger:
+        ledger.append([{"a": 1}])
+        with path.open("a") as stream:
+            stream.write('{"a"')
+        assert read_ledger(path) == [{"a": 1}]
+    assert path.read_text() == '{"a": 1}\n{"a"'  # reading alone repairs nothing

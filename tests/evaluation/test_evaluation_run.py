@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,6 +22,9 @@ from eureka_audio.evaluation.report import (
 from eureka_audio.evaluation.results import parts_of, read_summary, score_run
 from eureka_audio.protocols import Reply
 from eureka_audio.records import Conversation
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
 
 SCRIPT = "<script>alert('reply')</script><!--"
 
@@ -141,6 +144,19 @@ def test_no_text_can_leave_its_place_in_the_page() -> None:
     assert text.count("</script>") == 2
     assert "{{js}}" in text
     assert "innerHTML" not in text
+
+
+def test_the_page_in_a_browser(mmau: Path, tmp_path: Path, browser: "WebDriver") -> None:
+    out = tmp_path / "out"
+    run(mmau, out, GOOD)
+    browser.get_log("browser")  # what other tests left
+    browser.get((out / "report.html").as_uri())
+    shown = "return document.body.innerText"
+    assert "4 of 4 items match; 4 shown." in browser.execute_script(shown)
+    assert SCRIPT in browser.execute_script(shown)
+    browser.find_element("css selector", "input[type=search]").send_keys("broken")
+    assert "1 of 4 items match; 1 shown." in browser.execute_script(shown)
+    assert browser.get_log("browser") == []
 
 
 def test_ours_stands_beside_the_published_rows(mmau: Path, tmp_path: Path) -> None:

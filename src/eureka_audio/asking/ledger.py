@@ -56,6 +56,15 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
         yield Ledger(stream, _read(stream, path))
 
 
+def read_ledger(path: Path) -> list[Row]:
+    """All whole rows of a ledger, which another process may be writing; none where it is missing.
+
+    Raises:
+        RunError: a line is damaged.
+    """
+    return _rows(path.read_bytes(), path) if path.is_file() else []
+
+
 def _read(stream: IO[bytes], path: Path) -> list[Row]:
     """All whole lines; what a crash left of a last one is cut off."""
     stream.seek(0)
@@ -63,7 +72,14 @@ def _read(stream: IO[bytes], path: Path) -> list[Row]:
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         stream.truncate(whole)
+    rows = _rows(content, path)
+    stream.seek(0, os.SEEK_END)
+    return rows
+
+
+def _rows(content: bytes, path: Path) -> list[Row]:
     rows = []
+    whole = content.rfind(b"\n") + 1
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
             rows.append(json.loads(line))
@@ -72,5 +88,4 @@ def _read(stream: IO[bytes], path: Path) -> list[Row]:
                 f"{path}:{number}: expected a row as JSON, got a damaged line ({error}); remove it"
                 " and run again: its items will be asked once more"
             ) from error
-    stream.seek(0, os.SEEK_END)
     return rows

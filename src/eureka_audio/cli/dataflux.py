@@ -2,7 +2,7 @@
 
 import argparse
 
-from eureka_audio.cli import dataflux_look, dataflux_run
+from eureka_audio.cli import dataflux_look, dataflux_report, dataflux_review, dataflux_run
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -13,6 +13,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     actions = parser.add_subparsers(dest="action", required=True)
     dataflux_run.add_run(actions)
     dataflux_look.add_looks(actions)
+    dataflux_report.add_report(actions)
+    dataflux_review.add_review(actions)
     parser.set_defaults(run=run)
 
 

@@ -100,7 +100,7 @@ def _load(name: str, device: str | None) -> tuple[AudioLanguageModel, str]:
     from eureka_audio.cli.arguments import quieten
     from eureka_audio.cli.evaluation_model import folder_fingerprint
     from eureka_audio.inference.assistant import EurekaAudio
-    from eureka_audio.inference.loading import find_checkpoint
+    from eureka_audio.parts.names import find_checkpoint
 
     quieten()
     folder = find_checkpoint(name)

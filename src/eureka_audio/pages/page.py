@@ -9,7 +9,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -21,7 +21,7 @@ CLIPS_ONLY = "media-src data: file: 'self'"
 def page(
     content: Mapping[str, Any],
     assets: Traversable,
-    name: str,
+    names: Sequence[str],
     *,
     title: str,
     without_scripts: str,
@@ -31,13 +31,14 @@ def page(
 
     Args:
         content: what its script finds as `data`.
-        assets: the folder that holds its script `name.js` and, where it has any, `name.css`.
-        name: of its script.
+        assets: the folder of what is its own.
+        names: of its scripts, such as `report` for `report.js` and, where there is one,
+            `report.css`; what all pages share comes before them.
         title: of the window.
         without_scripts: what is read where scripts are off.
         sources: what it may fetch, in the words of a content policy.
     """
-    css, js = (_shared_and_own(assets, name, kind) for kind in ("css", "js"))
+    css, js = (_joined(assets, names, kind) for kind in ("css", "js"))
     filled = {
         "css_hash": _hash(css),
         "js_hash": _hash(js),
@@ -56,11 +57,10 @@ def page(
     return "".join(parts)
 
 
-def _shared_and_own(assets: Traversable, name: str, kind: str) -> str:
-    """What all pages share, followed by what is this page's own."""
-    own = assets / f"{name}.{kind}"
-    shared = (_SHARED / f"base.{kind}").read_text(encoding="utf-8")
-    return shared + (own.read_text(encoding="utf-8") if own.is_file() else "")
+def _joined(assets: Traversable, names: Sequence[str], kind: str) -> str:
+    own = [assets / f"{name}.{kind}" for name in names]
+    found = [_SHARED / f"base.{kind}", *(file for file in own if file.is_file())]
+    return "\n".join(file.read_text(encoding="utf-8") for file in found)
 
 
 def _hash(text: str) -> str:
