@@ -4,13 +4,15 @@
     DIR/books.sqlite   clips, calls and items, in write-ahead mode
     DIR/kept.jsonl     what was kept, written when a run ends
 
-Writes come together in groups, each one commit with fsync; what a coroutine has awaited is on
-disk. Memory does not grow with the run: whatever is looked up is looked up on disk.
+What is written survives a kill of the process at once, and a power cut once it was awaited: commits
+are immediate, and those of one moment share an fsync. Memory does not grow with the run: whatever
+is looked up is looked up on disk.
 """
 
 import asyncio
 import fcntl
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eureka_audio.dataflux.items import CallRecord, Fate, Item
-from eureka_audio.errors import RunError
+from eureka_audio.errors import ConfigError, RunError
 from eureka_audio.records import AudioClip
 
 BOOKS, KEPT, LOCK = "books.sqlite", "kept.jsonl", "lock"
@@ -41,6 +43,10 @@ _KEPT_ABOUT = f"SELECT {_COLUMNS} FROM items WHERE sha256 = ? AND fate = 'kept'"
 _DECIDE = (
     "UPDATE items SET fate = ?, reason = ?, detail = ? WHERE leaf = ? AND rank = ? AND number = ?"
 )
+_INCOMING = "CREATE TABLE incoming (mark TEXT, id TEXT UNIQUE, record TEXT)"
+_ORDERED = (
+    "INSERT INTO clips SELECT ROW_NUMBER() OVER (ORDER BY mark, id) - 1, id, record FROM incoming"
+)
 _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)"
 _PUT_ITEM = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 Statement = tuple[str, tuple[Any, ...]]
@@ -60,12 +66,11 @@ class Store:
             return
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_TABLES)
-        self._writer = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._writer.execute("PRAGMA synchronous=FULL")
-        self._waiting: list[tuple[list[Statement], asyncio.Future[None]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._log = path.with_name(f"{BOOKS}-wal")
+        self._waiting: list[asyncio.Future[None]] = []
+        self._syncer: asyncio.Task[None] | None = None
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -78,37 +83,53 @@ class Store:
         """Keep all items of a candidate at once, each with whether it passed all steps."""
         await self._write([(_PUT_ITEM, _item_row(item, passed)) for item, passed in items])
 
-    async def _write(self, statements: list[Statement]) -> None:
+    async def _write(self, statements: Iterable[Statement]) -> None:
+        """Commit at once, and return when the disk has it.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        try:
+            self._commit(statements)
+        except sqlite3.Error as error:
+            raise _unwritable(self.folder, error) from error
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((statements, done))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
+        self._waiting.append(done)
+        if self._syncer is None or self._syncer.done():
+            self._syncer = asyncio.create_task(self._sync_all())
         await done
 
-    async def _flush(self) -> None:
-        """Commit whatever waits, group by group, in a thread, until nothing does."""
+    async def _sync_all(self) -> None:
+        """Let the disk catch up in a thread, for all that wait at once, until nobody does."""
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                await asyncio.to_thread(self._commit, [s for some, _ in group for s in some])
-            except sqlite3.Error as error:
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(_unwritable(self.folder, error))
+                await asyncio.to_thread(self._sync)
+            except OSError as error:
+                for done in group:
+                    done.set_exception(_unwritable(self.folder, error))
                 continue
-            for _, done in group:
+            for done in group:
                 if not done.done():
                     done.set_result(None)
 
+    def _sync(self) -> None:
+        """See to it that what was committed survives a power cut."""
+        descriptor = os.open(self._log, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def _commit(self, statements: Iterable[Statement]) -> None:
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._db.execute("BEGIN IMMEDIATE")
         try:
             for words, values in statements:
-                self._writer.execute(words, values)
-            self._writer.execute("COMMIT")
+                self._db.execute(words, values)
+            self._db.execute("COMMIT")
         except BaseException:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
 
     def write_now(self, statements: Iterable[Statement]) -> None:
@@ -119,14 +140,42 @@ class Store:
         """
         try:
             self._commit(statements)
-        except sqlite3.Error as error:
+            self._sync()
+        except (sqlite3.Error, OSError) as error:
             raise _unwritable(self.folder, error) from error
 
-    def put_clips(self, clips: Iterable[AudioClip]) -> None:
-        """Replace the clips, in the order in which they are tried."""
-        rows = ((place, clip.id, clip.model_dump_json()) for place, clip in enumerate(clips))
-        put = "INSERT INTO clips VALUES (?, ?, ?)"
-        self.write_now([("DELETE FROM clips", ()), *((put, row) for row in rows)])
+    def put_clips(self, clips: Iterable[tuple[str, AudioClip]]) -> None:
+        """Replace the clips; each comes with a mark, by which they are ordered.
+
+        Raises:
+            ConfigError: two have one name.
+            RunError: the disk refuses.
+        """
+        name = ""
+
+        def rows() -> Iterator[tuple[str, str, str]]:
+            nonlocal name
+            for mark, clip in clips:
+                name = clip.id
+                yield mark, name, clip.model_dump_json()
+
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(_INCOMING)
+            self._db.executemany("INSERT INTO incoming VALUES (?, ?, ?)", rows())
+            for words in ("DELETE FROM clips", _ORDERED, "DROP TABLE incoming"):
+                self._db.execute(words)
+            self._db.execute("COMMIT")
+        except sqlite3.IntegrityError as error:
+            raise ConfigError(
+                f"audio: expected every clip to have a name of its own, got {name!r} twice; rename "
+                "one"
+            ) from error
+        except sqlite3.Error as error:
+            raise _unwritable(self.folder, error) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def decide(self, leaves: Sequence[str], choose: Choose, before_rank: Mapping[str, int]) -> None:
         """Decide anew on all items that passed every step.
@@ -138,22 +187,22 @@ class Store:
             before_rank: for each leaf, the rank up to which its candidates are complete; what lies
                 beyond counts as surplus.
         """
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._writer.execute(_UNDECIDED)
+            self._db.execute(_UNDECIDED)
             for leaf in leaves:
                 num_kept = 0
-                rows = self._writer.execute(_PASSED, (leaf, before_rank[leaf])).fetchall()
+                rows = self._db.execute(_PASSED, (leaf, before_rank[leaf])).fetchall()
                 for rank, number in rows:
-                    item = _item(self._writer.execute(_ONE, (leaf, rank, number)).fetchone())
-                    kept = map(_item, self._writer.execute(_KEPT_ABOUT, (item.audio_sha256,)))
+                    item = _item(self._db.execute(_ONE, (leaf, rank, number)).fetchone())
+                    kept = map(_item, self._db.execute(_KEPT_ABOUT, (item.audio_sha256,)))
                     decision = choose(item, kept, num_kept)
                     num_kept += decision[0] == "kept"
-                    self._writer.execute(_DECIDE, (*decision, leaf, rank, number))
-            self._writer.execute("COMMIT")
+                    self._db.execute(_DECIDE, (*decision, leaf, rank, number))
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise _unwritable(self.folder, error) from error
 
     def forget_failed(self) -> int:
@@ -225,8 +274,6 @@ class Store:
     def close(self) -> None:
         """Close the books."""
         self._db.close()
-        if hasattr(self, "_writer"):
-            self._writer.close()
 
 
 @contextmanager
@@ -286,7 +333,7 @@ def _item(row: tuple[str, str, str, str]) -> Item:
     return Item.model_validate_json(record).model_copy(update=decided)
 
 
-def _unwritable(folder: Path, error: sqlite3.Error) -> RunError:
+def _unwritable(folder: Path, error: Exception) -> RunError:
     return RunError(
         f"expected to write the books in {folder}, got {type(error).__name__}: {error}; make room "
         "or see to the disk, and run again: what was answered is kept"
