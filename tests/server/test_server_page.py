@@ -190,9 +190,10 @@ def test_a_file_is_shown_and_transcribed(page: Any, script: Script) -> None:
     script.pause = 0.05
     add(page)
     page.wait_for_selector("text=/0:02.0/")
+    page.wait_for_selector(".experts")
     assert page.locator(".experts button").count() == 4
     press(page, "Transcribe")
-    page.wait_for_selector(".figures")
+    page.wait_for_selector(".figures :text('Faster')")
     assert page.locator(".answer").inner_text().split() == TEXT.split()
     assert page.locator(".answer b").count() == 0  # a model's text is text, whatever it spells
     assert page.locator(".warning").inner_text() == "0:01.9 to 0:02.0: nothing can be heard"
@@ -245,7 +246,7 @@ def test_a_question_and_a_caption_are_answered_by_the_model(page: Any) -> None:
     assert page.locator(".answer").inner_text()
     page.get_by_role("radio", name="Caption").check()
     press(page, "Caption")
-    page.wait_for_selector(".figures")
+    page.wait_for_selector(".figures :text('Faster')")
     assert page.locator(".answer").inner_text()
     assert page.locator(".problem").count() == 0
 
@@ -289,7 +290,7 @@ def test_the_microphone_is_recorded(page: Any, script: Script) -> None:
     page.wait_for_selector(".experts")
     assert float(page.locator("[type=range]").get_attribute("max")) > 0.5
     press(page, "Transcribe")
-    page.wait_for_selector(".figures")
+    page.wait_for_selector(".figures :text('Faster')")
 
 
 # ---- what goes wrong
