@@ -4,7 +4,7 @@
 
 Runs over scripted endpoints, each in a process of its own. A kill falls while clips are loaded,
 while questions are worked on (most), or at the end, around the writing of the set. What was asked
-twice stands twice on the bill; calls under way at a kill are those on the bill and not in the books.
+twice stands twice on the bill; calls under way at a kill are on the bill and not in the books.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +89,23 @@ def kill_once(folder: Path, args: argparse.Namespace, dice: random.Random) -> di
     return {"place": place, "ended": ended, "lost": billed - (num_kept_calls(folder) - kept_before)}
 
 
-def kills(args: argparse.Namespace, root: Path) -> dict[str, Any]:
-    """Kill until so many kills are done; a set that is complete begins anew in another folder."""
+def kills(args: argparse.Namespace, root: Path) -> Iterator[dict[str, Any]]:
+    """Kill until so many kills are done; a set that is complete begins anew in another folder.
+
+    Yields:
+        The figures after each complete set.
+    """
     calm = root / "calm"
     subprocess.run(command(calm, args), check=True, stdout=subprocess.DEVNULL)
     wanted = (calm / "kept.jsonl").read_bytes()
     needed = len(set(lines(calm.with_suffix(".bill"))))
-    dice, done, sets, found = random.Random(args.seed), 0, 0, Counter[str]()
+    dice, sets, found = random.Random(args.seed), 0, Counter[str]()
     lost: list[int] = []
-    while done < args.kills:
+    places = 5 * CONCURRENCY
+    while len(lost) < args.kills:
         folder = root / f"set-{sets}"
-        while done < args.kills and not (folder / "kept.jsonl").exists():
+        while len(lost) < args.kills and not (folder / "kept.jsonl").exists():
             one = kill_once(folder, args, dice)
-            done += 1
             lost.append(one["lost"])
             found[one["place"]] += 1
         subprocess.run(command(folder, args), check=True, stdout=subprocess.DEVNULL)
@@ -112,26 +117,26 @@ def kills(args: argparse.Namespace, root: Path) -> dict[str, Any]:
         billed = lines(folder.with_suffix(".bill"))
         found["repeated"] += len(billed) - len(set(billed))
         found["missing"] += needed - len(set(billed))
-        print(f"{done} kills, {sets} sets, {found['repeated']} calls repeated", file=sys.stderr)
-    places = 5 * CONCURRENCY
-    return {
-        "kills": done,
-        "by_place": {place: found[place] for place in PLACES},
-        "sets": sets,
-        "sets_identical": found["identical"],
-        "rows_duplicated": found["duplicated"],
-        "calls_needed_per_set": needed,
-        "calls_repeated": found["repeated"],
-        "places_at_endpoints": places,
-        "repeated_per_kill": found["repeated"] / done,
-        "repeated_per_kill_and_place": found["repeated"] / done / places,
-        "under_way_per_kill": sum(lost) / done,
-        "repeated_per_call_under_way": found["repeated"] / max(1, sum(lost)),
-    }
+        yield {
+            "kills": len(lost),
+            "by_place": {place: found[place] for place in PLACES},
+            "sets": sets,
+            "sets_identical": found["identical"],
+            "rows_duplicated": found["duplicated"],
+            "calls_missing": found["missing"],
+            "calls_needed_per_set": needed,
+            "calls_repeated": found["repeated"],
+            "places_at_endpoints": places,
+            "repeated_per_kill": found["repeated"] / len(lost),
+            "repeated_per_kill_and_place": found["repeated"] / len(lost) / places,
+            "under_way_per_kill": sum(lost) / len(lost),
+        }
 
 
 def interrupts(args: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Interrupt a run again and again: nothing that was paid for may be lost."""
+    if not args.interrupts:
+        return {}
     folder, dice, done, codes = root / "interrupted", random.Random(args.seed), 0, Counter[int]()
     bill, longest = folder.with_suffix(".bill"), 0.0
     while done < args.interrupts and not (folder / "kept.jsonl").exists():
@@ -188,7 +193,9 @@ def main() -> int:
     args.clips = root / "clips"
     try:
         figures: dict[str, Any] = {"items_per_set": args.num, "seconds_per_call": SECONDS}
-        for part in (kills, faults, interrupts):  # what is measured is written at once
+        for figures["kills"] in kills(args, root):  # what is measured is written at once
+            write_result(args.out, figures)
+        for part in (faults, interrupts):
             figures[part.__name__] = part(args, root)
             write_result(args.out, figures)
     finally:

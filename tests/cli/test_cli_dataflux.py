@@ -196,3 +196,19 @@ def test_a_folder_that_is_no_run_is_one_line(
     for command in (["status", str(tmp_path)], ["export", str(tmp_path), "--out", str(tmp_path)]):
         assert main(["dataflux", *command]) == 1
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_configurations_we_show_are_valid() -> None:
+    from eureka_audio.dataflux.config import FluxConfig
+    from eureka_audio.dataflux.run import check_prompts
+    from eureka_audio.dataflux.taxonomy import read_taxonomy
+
+    page = (EXAMPLES.parent / "docs" / "dataflux.md").read_text(encoding="utf-8")
+    shown = [block.partition("```")[0] for block in page.split("```yaml\n")[1:]]
+    files = [file.read_text(encoding="utf-8") for file in (EXAMPLES / "dataflux").glob("*.yaml")]
+    assert len(shown) == 1
+    assert len(files) == 2
+    for text in (*shown, *files):
+        config = FluxConfig.model_validate(yaml.safe_load(text))
+        assert read_taxonomy().chosen(config.leaves)
+        assert check_prompts(config)

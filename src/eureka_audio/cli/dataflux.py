@@ -10,7 +10,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "dataflux", help="make verified instruction data from raw audio", description=__doc__
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True)
     dataflux_run.add_run(actions)
     dataflux_look.add_looks(actions)
     dataflux_report.add_report(actions)

@@ -5,7 +5,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from eureka_audio.dataflux.config import AnswerConfig
-from eureka_audio.dataflux.letters import lettered, plain, read_choice
+from eureka_audio.dataflux.letters import lettered, read_choice
 from eureka_audio.dataflux.prompts import read_template
 from eureka_audio.dataflux.refusals import RefusalError
 from eureka_audio.protocols import Reply, Request
@@ -70,6 +70,5 @@ def read(reply: Reply, question: Question, order: Sequence[int], model: str) -> 
     if reply.finish_reason != "stop":
         raise RefusalError(f"expected a whole answer, got one that ended by {reply.finish_reason}")
     shown = [question.choices[index] for index in order]
-    exact = [i for i, choice in enumerate(shown) if plain(choice) == plain(reply.text)]
-    place, reasoning = (exact[0], "") if exact else read_choice(reply.text, shown)
+    place, reasoning = read_choice(reply.text, shown)
     return Answer(model=model, choice=order[place], reasoning=reasoning or reply.reasoning)

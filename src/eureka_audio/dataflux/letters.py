@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from string import ascii_uppercase
 
 from eureka_audio.dataflux.refusals import RefusalError, read_object
@@ -22,6 +23,7 @@ def lettered(choices: Sequence[str]) -> str:
     )
 
 
+@lru_cache(maxsize=8192)
 def plain(text: str) -> str:
     """A text in small letters and digits, words parted by one space.
 

@@ -4,13 +4,15 @@
     DIR/books.sqlite   clips, calls and items, in write-ahead mode
     DIR/kept.jsonl     what was kept, written when a run ends
 
-Writes come together in groups, each one commit with fsync; what a coroutine has awaited is on
-disk. Memory does not grow with the run: whatever is looked up is looked up on disk.
+What is written survives a kill of the process at once, and a power cut once it was awaited: commits
+are immediate, and those of one moment share an fsync. Memory does not grow with the run: whatever
+is looked up is looked up on disk.
 """
 
 import asyncio
 import fcntl
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,12 +62,11 @@ class Store:
             return
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_TABLES)
-        self._writer = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._writer.execute("PRAGMA synchronous=FULL")
-        self._waiting: list[tuple[list[Statement], asyncio.Future[None]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._log = path.with_name(f"{BOOKS}-wal")
+        self._waiting: list[asyncio.Future[None]] = []
+        self._syncer: asyncio.Task[None] | None = None
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -78,37 +79,53 @@ class Store:
         """Keep all items of a candidate at once, each with whether it passed all steps."""
         await self._write([(_PUT_ITEM, _item_row(item, passed)) for item, passed in items])
 
-    async def _write(self, statements: list[Statement]) -> None:
+    async def _write(self, statements: Iterable[Statement]) -> None:
+        """Commit at once, and return when the disk has it.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        try:
+            self._commit(statements)
+        except sqlite3.Error as error:
+            raise _unwritable(self.folder, error) from error
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((statements, done))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
+        self._waiting.append(done)
+        if self._syncer is None or self._syncer.done():
+            self._syncer = asyncio.create_task(self._sync_all())
         await done
 
-    async def _flush(self) -> None:
-        """Commit whatever waits, group by group, in a thread, until nothing does."""
+    async def _sync_all(self) -> None:
+        """Let the disk catch up in a thread, for all that wait at once, until nobody does."""
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                await asyncio.to_thread(self._commit, [s for some, _ in group for s in some])
-            except sqlite3.Error as error:
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(_unwritable(self.folder, error))
+                await asyncio.to_thread(self._sync)
+            except OSError as error:
+                for done in group:
+                    done.set_exception(_unwritable(self.folder, error))
                 continue
-            for _, done in group:
+            for done in group:
                 if not done.done():
                     done.set_result(None)
 
+    def _sync(self) -> None:
+        """See to it that what was committed survives a power cut."""
+        descriptor = os.open(self._log, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def _commit(self, statements: Iterable[Statement]) -> None:
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._db.execute("BEGIN IMMEDIATE")
         try:
             for words, values in statements:
-                self._writer.execute(words, values)
-            self._writer.execute("COMMIT")
+                self._db.execute(words, values)
+            self._db.execute("COMMIT")
         except BaseException:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
 
     def write_now(self, statements: Iterable[Statement]) -> None:
@@ -119,7 +136,8 @@ class Store:
         """
         try:
             self._commit(statements)
-        except sqlite3.Error as error:
+            self._sync()
+        except (sqlite3.Error, OSError) as error:
             raise _unwritable(self.folder, error) from error
 
     def put_clips(self, clips: Iterable[AudioClip]) -> None:
@@ -138,22 +156,22 @@ class Store:
             before_rank: for each leaf, the rank up to which its candidates are complete; what lies
                 beyond counts as surplus.
         """
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._writer.execute(_UNDECIDED)
+            self._db.execute(_UNDECIDED)
             for leaf in leaves:
                 num_kept = 0
-                rows = self._writer.execute(_PASSED, (leaf, before_rank[leaf])).fetchall()
+                rows = self._db.execute(_PASSED, (leaf, before_rank[leaf])).fetchall()
                 for rank, number in rows:
-                    item = _item(self._writer.execute(_ONE, (leaf, rank, number)).fetchone())
-                    kept = map(_item, self._writer.execute(_KEPT_ABOUT, (item.audio_sha256,)))
+                    item = _item(self._db.execute(_ONE, (leaf, rank, number)).fetchone())
+                    kept = map(_item, self._db.execute(_KEPT_ABOUT, (item.audio_sha256,)))
                     decision = choose(item, kept, num_kept)
                     num_kept += decision[0] == "kept"
-                    self._writer.execute(_DECIDE, (*decision, leaf, rank, number))
-            self._writer.execute("COMMIT")
+                    self._db.execute(_DECIDE, (*decision, leaf, rank, number))
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise _unwritable(self.folder, error) from error
 
     def forget_failed(self) -> int:
@@ -225,8 +243,6 @@ class Store:
     def close(self) -> None:
         """Close the books."""
         self._db.close()
-        if hasattr(self, "_writer"):
-            self._writer.close()
 
 
 @contextmanager
@@ -286,7 +302,7 @@ def _item(row: tuple[str, str, str, str]) -> Item:
     return Item.model_validate_json(record).model_copy(update=decided)
 
 
-def _unwritable(folder: Path, error: sqlite3.Error) -> RunError:
+def _unwritable(folder: Path, error: Exception) -> RunError:
     return RunError(
         f"expected to write the books in {folder}, got {type(error).__name__}: {error}; make room "
         "or see to the disk, and run again: what was answered is kept"

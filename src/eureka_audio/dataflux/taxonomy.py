@@ -19,6 +19,8 @@ from eureka_audio.errors import ConfigError
 from eureka_audio.records import Record
 
 FILE = "taxonomy.yaml"
+# Ten times as fast where libyaml is there, and as safe.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MIN_LEVELS, MAX_LEVELS = 3, 4
 Text = Annotated[str, Field(min_length=1)]
 
@@ -114,7 +116,7 @@ def read_taxonomy(path: Path | None = None) -> Taxonomy:
         raise ConfigError(f"taxonomy: expected a YAML file, but there is none at {path}")
     where = FILE if path is None else str(path)
     try:
-        tree = yaml.safe_load(content)
+        tree = yaml.load(content, _LOADER)
         if not isinstance(tree, dict) or not tree:
             raise ConfigError(f"{where}: expected a mapping of branches, got {tree!r:.80}")
         branches = {name: Branch.model_validate(node) for name, node in tree.items()}
