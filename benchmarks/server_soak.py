@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--tiny", action="store_true", help="random weights, made on the spot")
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -52,7 +53,7 @@ def main() -> int:
         model = _tiny_checkpoint(Path(folder) / "tiny") if args.tiny else args.model
         with serving(model, Path(folder) / "log") as (url, process):
             soak = Soak(url, process, args.requests)
-            soak.run(args.clients)
+            soak.run(args.clients, args.seconds)
             result = {
                 "benchmark": "server_soak",
                 "model": "tiny (random weights)" if args.tiny else args.model,
@@ -98,8 +99,9 @@ class Soak:
     odd_errors: list[str] = field(default_factory=list)
     samples: list[tuple[int, int, int, int]] = field(default_factory=list)
     seconds: float = 0.0
+    num_asked: int = 0
 
-    def run(self, num_clients: int) -> None:
+    def run(self, num_clients: int, max_seconds: float) -> None:
         """Learn the answers, then ask for all of them again and again, among bad requests."""
         good = good_requests()
         with httpx2.Client(base_url=self.url, timeout=300) as client:
@@ -114,9 +116,10 @@ class Soak:
                 while True:
                     with lock:
                         number = next(numbers, None)
-                        if number is None:
+                        if number is None or time.monotonic() - started > max_seconds:
                             return
-                        if number % max(1, self.num_requests // 100) == 0:
+                        self.num_asked += 1
+                        if number % 20 == 0:
                             self._sample(number)
                     self._one(client, rng, good, expected)
 
@@ -126,7 +129,7 @@ class Soak:
         for thread in threads:
             thread.join()
         self.seconds = time.monotonic() - started
-        self._sample(self.num_requests)
+        self._sample(self.num_asked)
 
     def _one(
         self,
@@ -172,11 +175,12 @@ class Soak:
 
     def result(self) -> dict[str, Any]:
         """All figures."""
-        kept = [each for each in self.samples if each[0] >= WARM_UP * self.num_requests]
+        kept = [each for each in self.samples if each[0] >= WARM_UP * self.num_asked]
         numbers = np.array([each[0] for each in kept]) / 1_000
         own, total, files = (np.array([each[i] for each in kept]) for i in (1, 2, 3))
         return {
-            "requests": self.num_requests,
+            "requests": self.num_asked,
+            "wanted": self.num_requests,
             "seconds": round(self.seconds, 1),
             "statuses": dict(sorted(self.statuses.items())),
             "mismatched": len(self.mismatched),

@@ -1,6 +1,7 @@
 """A server process: from settings to a listening socket, and to a clean end."""
 
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -66,17 +67,17 @@ def _logging() -> dict[str, Any]:
     return {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "eureka_audio": ours}}
 
 
-def run(settings: ServerSettings, host: str, port: int, device: str | None = None) -> int:
-    """Serve until told to stop; returns the exit code."""
-    service = LocalService(
-        lambda: EurekaAudio.from_pretrained(
-            settings.model, device=device, batch_size=settings.max_batch_size
-        ),
-        settings.idle_unload_seconds,
-        settings.stall_timeout_seconds,
-    )
+def run(settings: ServerSettings, load: Callable[[], EurekaAudio], host: str, port: int) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    Args:
+        settings: what it allows.
+        load: makes the model.
+        host: where it listens.
+        port: 0 takes a free one.
+    """
+    service = LocalService(load, settings.idle_unload_seconds, settings.stall_timeout_seconds)
     app = create_app(settings, service)
-    config = server_config(app, host, port, settings)
-    server = DrainingServer(config, app.state.context)
+    server = DrainingServer(server_config(app, host, port, settings), app.state.context)
     server.run()
     return 0 if server.started else 1

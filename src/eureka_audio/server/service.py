@@ -127,6 +127,8 @@ class Answers:
             num_open = len(tasks)
             while num_open:
                 index, event = await arrived.get()
+                if isinstance(event, EngineError):
+                    raise engine_problem(event) from event
                 if isinstance(event, BaseException):
                     raise event
                 if event is None:
