@@ -1,10 +1,11 @@
-# The life of this project in five commands:
+# The life of this project in six commands:
 #
-#   make setup   a virtual environment with everything, in .venv (done by the others when needed)
-#   make demo    transcribe, question and caption the clips in examples/ with the embedded model
-#   make test    style, types, import floors and all tests
-#   make nano    make the training audio and train the embedded model from nothing
-#   make clean   remove what the above made, save the training runs
+#   make setup     a virtual environment with everything, in .venv (done by the others when needed)
+#   make demo      transcribe, question and caption the clips in examples/ with the embedded model
+#   make test      style, types, import floors and all tests
+#   make nano      make the training audio and train the embedded model
+#   make versions  the tests that lean on transformers, under the lowest and newest version allowed
+#   make clean     remove what the above made, save the training runs
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,11 +16,11 @@ JOBS ?= 2
 # The real recordings: tests that need them are skipped without, training refuses to start.
 RECORDINGS := $(or $(EUREKA_AUDIO_DATA),$(wildcard ../shared/data))
 
-.PHONY: help setup demo test nano speech digits voices readings sounds scenes engines clean
+.PHONY: help setup demo test versions nano small speech digits sounds scenes chats engines clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,7s/^#   //p' Makefile
+	@sed -n '3,8s/^#   //p' Makefile
 
 # ---- setup -------------------------------------------------------------------------------------
 
@@ -61,49 +62,48 @@ test: setup
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-# ---- the embedded model, from nothing ----------------------------------------------------------
+versions: setup
+	.ci/transformers-versions $(BIN)/python
+
+# ---- the embedded models --------------------------------------------------------------------
 #
-# Cost on two CPU cores: see docs/tour.md. Every step is resumable: what is there is not made again,
+# Cost on a CPU core: see docs/tour.md. Every step is resumable: what is there is not made again,
 # and `eureka-audio train` goes on from its newest checkpoint.
 
 SYNTHETIC := data/synthetic
-KOKORO := data/kokoro
-DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil pocketsphinx-en-us
+DEBIAN := espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts wordnet-base bible-kjv dict-devil
 
-nano: setup speech digits voices readings sounds scenes
-	@echo "Training: some hours on two CPU cores; stop and start it as you like."
-	$(BIN)/eureka-audio train recipes/nano/recipe.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
+nano: setup speech digits sounds scenes
+	@echo "Training: an hour or two on one CPU core; stop and start it as you like."
+	$(BIN)/eureka-audio train recipes/nano.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
+
+small: setup speech digits sounds scenes chats
+	@echo "Training: a night or two on two CPU cores, minutes on a GPU; stop and start it as you like."
+	$(BIN)/eureka-audio train recipes/small.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
 engines:
 	@for program in espeak-ng flite festival bible; do command -v $$program > /dev/null || missing="$$missing $$program"; done; \
-	for file in /usr/share/wordnet/data.noun /usr/share/dictd/devil.dict.dz /usr/share/pocketsphinx/model/en-us/en-us.lm.bin; do test -e $$file || missing="$$missing $$file"; done; \
+	for file in /usr/share/wordnet/data.noun /usr/share/dictd/devil.dict.dz; do test -e $$file || missing="$$missing $$file"; done; \
 	test -z "$$missing" || { echo "missing:$$missing"; echo "on Debian: apt-get install $(DEBIAN)"; exit 1; }
 	@test -n "$(RECORDINGS)" || { echo "expected EUREKA_AUDIO_DATA to name the folder of real recordings (README, 'Retrain it')"; exit 1; }
 
 speech: $(SYNTHETIC)/speech/manifest.jsonl
 digits: $(SYNTHETIC)/digits/manifest.jsonl
-voices: $(SYNTHETIC)/voices/manifest.jsonl
-readings: $(SYNTHETIC)/readings/train/manifest.jsonl
 sounds: $(foreach split,train dev test,$(SYNTHETIC)/sounds/$(split)/manifest.jsonl)
+chats: $(SYNTHETIC)/chats/chats.jsonl
 scenes: $(foreach split,train dev test,$(SYNTHETIC)/scenes/$(split)/manifest.jsonl)
 
 NUM_SOUNDS = $(if $(filter train,$*),1500,150)
 NUM_SCENES = $(if $(filter train,$*),8000,300)
 
 $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
-	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 60000 --recordings $(RECORDINGS) --workers $(JOBS)
+	$(BIN)/eureka-audio synthesize speech --out $(@D) --num 30000 --recordings $(RECORDINGS) --workers $(JOBS)
 
 $(SYNTHETIC)/digits/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize digits --out $(@D) --num 3000 --workers $(JOBS)
 
-$(SYNTHETIC)/voices/manifest.jsonl: | setup engines $(KOKORO)/voices.npz
-	EUREKA_AUDIO_KOKORO=$(KOKORO) $(BIN)/eureka-audio synthesize voices --out $(@D) --num 4000 --recordings $(RECORDINGS) --workers $(JOBS)
-
-$(KOKORO)/voices.npz: | setup
-	$(BIN)/python recipes/nano/kokoro.py --out $(@D)
-
-$(SYNTHETIC)/readings/train/manifest.jsonl: | setup engines
-	$(BIN)/eureka-audio synthesize readings --out $(@D) --num 120000 --recordings $(RECORDINGS) --workers $(JOBS)
+$(SYNTHETIC)/chats/chats.jsonl: | setup
+	$(BIN)/eureka-audio synthesize chats --out $(@D) --num 12000
 
 $(SYNTHETIC)/sounds/%/manifest.jsonl: | setup
 	$(BIN)/eureka-audio synthesize sounds --out $(@D) --num $(NUM_SOUNDS) --split $*

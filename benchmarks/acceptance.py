@@ -1,9 +1,11 @@
-"""What the embedded model can do, on recordings it never heard: one table, then one line of JSON.
+"""What a model can do on recordings it never heard, beside faster-whisper on the same clips.
 
-    python benchmarks/acceptance.py --recordings DIR --synthetic data/synthetic [--model nano]
+    python benchmarks/acceptance.py --recordings DIR --out benchmarks/results/acceptance.json
 
-Every figure is over a whole `test` split: unseen speakers, notes, sources or sentences; weights are
-chosen on `--split dev`. Choices are scored by log-probability, captions by the events they name.
+A table for each model, then one line of JSON. All of it is `eureka-audio evaluate`: the same items,
+asked the way `transcribe` and `ask` answer users, scored under the same rules. A run that is
+stopped goes on where it was. Peers are asked the transcripts; without faster-whisper they are left
+out, with a word.
 """
 
 import argparse
@@ -13,97 +15,189 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import transformers
+from acceptance_rows import CPU_ROW, NATIVE, ROWS, SPEECH, Row, shown
+from peers import PEERS, FasterWhisper
 
 import eureka_audio
 from eureka_audio import EurekaAudio
-from eureka_audio.data.recordings import read_dataset
-from eureka_audio.evaluation.metrics import word_error_rate
-from eureka_audio.inference.long_audio import transcription_beams, transcription_opinions
-from eureka_audio.manifest import audio_path, read_manifest
+from eureka_audio.cli.evaluation_model import folder_fingerprint
+from eureka_audio.data.evaluation_set import JOINED, evaluation_trials, joined_trials
+from eureka_audio.data.recordings import read_dataset, recordings
+from eureka_audio.errors import MissingDependencyError
+from eureka_audio.evaluation.results import Part, parts_of, score_run
+from eureka_audio.evaluation.runner import RunIdentity, run_trials
+from eureka_audio.evaluation.trials import Trial
+from eureka_audio.manifest import read_clips
+from eureka_audio.parts.names import find_checkpoint
+from eureka_audio.protocols import AudioLanguageModel, TranscribingModel
 from eureka_audio.records import AudioClip
-from eureka_audio.tasks import evaluation_items
-from eureka_audio.tasks.captions import named_labels
 
 T = TypeVar("T")
-Figure = dict[str, float | int | str]
+Figure = dict[str, float | int]
 
-# name -> (must, stretch); errors must lie below, everything else above
-GOALS = {
-    "digit": (0.95, 0.99),
-    "sound": (0.80, 0.90),
-    "instrument": (0.90, 0.97),
-    "gender": (0.92, 0.97),
-    "age": (0.85, 0.93),
-    "wer_synthetic": (0.10, 0.04),
-    "wer_sentences": (0.40, 0.20),
-    "caption_event_f1": (0.80, 0.95),
-    "no_speech": (0.95, 0.99),
-}
+RULES = {SPEECH: "whisper", "eureka_questions": "official"}
+JOINED_OF = frozenset({"speechocean762", *NATIVE})  # digits and commands are no speech to be cut
+NUM_JOINED_CLIPS = 300  # of each data set: 15 to 40 recordings of a minute
+NUM_TIMED_CLIPS = 24
 
 
 def main() -> int:
-    """Measure, print, write."""
+    """Ask, score, print, write."""
+    args = _arguments()
+    started = time.time()
+    trials = list(gathered(args))
+    results: dict[str, Any] = {}
+    for name, model, fingerprint in models(args):
+        asked = trials if name == args.model else [t for t in trials if t.is_transcription]
+        identity = RunIdentity("acceptance", name, fingerprint, choose=name == args.model,
+                               transcribe=True)  # fmt: skip
+        books = run_trials(model, asked, args.runs / _file_name(name), identity)
+        score_run(args.runs / _file_name(name))
+        figures = dict(figures_of(parts_of(args.runs / _file_name(name))))
+        figures["cpu_seconds"] = cpu_seconds(model, trials)
+        results[name] = {"figures": figures, **books.as_dict()}
+        report(name, figures)
+    result = {
+        "benchmark": "acceptance",
+        "model": args.model,
+        "split": args.split,
+        "limit": args.limit,
+        "threads": torch.get_num_threads(),
+        "results": results,
+        "goals": {row.name: [row.must, row.stretch] for row in (*ROWS, CPU_ROW)},
+        "seconds": round(time.time() - started, 1),
+    }
+    print(json.dumps(record(result, args.out)))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--recordings", type=Path, default=os.environ.get("EUREKA_AUDIO_DATA"))
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/acceptance"))
     parser.add_argument(
-        "--limit", type=int, help="at most so many clips of each set, spread over it"
+        "--peers", nargs="*", choices=tuple(PEERS), default=list(PEERS), help="of faster-whisper"
+    )
+    parser.add_argument(
+        "--limit", type=int, help="at most so many items of each kind, spread over it"
     )
     parser.add_argument("--split", choices=("test", "dev"), default="test")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     args = parser.parse_args()
     if args.recordings is None:
         parser.error("--recordings or EUREKA_AUDIO_DATA must name the folder of recordings")
-    started = time.time()
-    model = EurekaAudio.from_pretrained(args.model)
+    return args
 
-    def recorded(name: str) -> list[AudioClip]:
-        return recorded_clips(args.recordings / name, args.split, args.limit)
 
-    def made(name: str) -> list[AudioClip]:
-        return made_clips(args.synthetic / name, args.split, args.limit)
+def gathered(args: argparse.Namespace) -> Iterator[Trial]:
+    """What is asked, the kinds of items limited each for itself, and recordings of a minute."""
+    clips = recordings(args.recordings, args.split)
+    for kind in ("speech", "scenes"):
+        if (args.synthetic / kind / args.split / "manifest.jsonl").is_file():
+            clips += read_clips(args.synthetic / kind / args.split)
+        elif (args.synthetic / kind / "manifest.jsonl").is_file():
+            clips += read_clips(args.synthetic / kind, args.split)
+        else:
+            print(f"left out: no {kind} in {args.synthetic}", file=sys.stderr)
+    kinds: dict[tuple[str, ...], list[Trial]] = {}
+    for trial in evaluation_trials([clip for clip in clips if clip.language in (None, "en")]):
+        if any(row.holds(trial.benchmark, trial.fields) for row in ROWS):
+            fields = [str(trial.fields.get(n)) for n in ("dataset", "skill", "age_group")]
+            kinds.setdefault((trial.benchmark, *fields), []).append(trial)
+    speech: list[Trial] = []
+    for (benchmark, dataset, *_), trials in kinds.items():
+        chosen = spread(trials, args.limit)
+        yield from chosen
+        if benchmark == SPEECH and dataset in JOINED_OF:
+            speech += spread(chosen, NUM_JOINED_CLIPS)
+    yield from joined_trials(speech, args.runs / JOINED)
 
-    figures: dict[str, Figure] = {}
-    sentences = recorded("speechocean762")
-    for name, clips in (
-        ("digit", recorded("fsdd")),
-        ("sound", recorded("esc10")),
-        ("instrument", recorded("philharmonia")),
-        ("gender", sentences),
-        ("age", sentences),
-    ):
-        figures[name] = measure_choices(model, clips, name)
-        report(name, figures[name])
-    speechless = [*recorded("esc10"), *recorded("philharmonia")]
-    figures["no_speech"] = measure_empty_transcripts(model, speechless)
-    report("no_speech", figures["no_speech"])
-    for name, clips in (("wer_synthetic", made("speech")), ("wer_sentences", sentences)):
-        figures[name] = measure_transcripts(model, clips)
-        report(name, figures[name])
-    figures["caption_event_f1"] = measure_captions(model, made("scenes"))
-    report("caption_event_f1", figures["caption_event_f1"])
-    settings = model.model.generation_config
-    result = {
-        "benchmark": "acceptance",
-        "model": args.model,
-        "split": args.split,
-        "figures": figures,
-        "goals": GOALS,
-        "transcription": {
-            "num_beams": transcription_beams(settings),
-            **transcription_opinions(settings)._asdict(),
-        },
-        "seconds": round(time.time() - started, 1),
-    }
-    print(json.dumps(record(result, args.out)))
-    return 0
+
+def models(args: argparse.Namespace) -> Iterator[tuple[str, AudioLanguageModel, str]]:
+    """Ours and the peers that can be run here, each with its name and what tells it apart."""
+    folder = find_checkpoint(args.model)
+    yield args.model, EurekaAudio.from_pretrained(folder), folder_fingerprint(folder)
+    for name in args.peers:
+        try:
+            yield f"faster-whisper {name}", FasterWhisper(name), PEERS[name].sha256
+        except MissingDependencyError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            return
+
+
+def figures_of(parts: Sequence[Part]) -> Iterator[tuple[str, Figure]]:
+    """The figure of every row that has items."""
+    by_name = {part.name: part for part in parts}
+    for row in ROWS:
+        if row.benchmark in by_name:
+            figure = figure_of(row, by_name[row.benchmark])
+            if figure is not None:
+                yield row.name, figure
+
+
+def figure_of(row: Row, part: Part) -> Figure | None:
+    """One row; an item without a reply counts as wrong, or as all its words wrong."""
+    rule = RULES.get(part.name, part.rules[0])
+    measured = {item.uid: item.sums for item in part.measured(rule)}
+    rows = list(part.predictions())
+    chosen = [r for r in rows if row.holds(part.name, r)]
+    if not chosen:
+        return None
+
+    def sums(of: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+        each = [measured.get(str(r["uid"])) or _nothing(part.name, r) for r in of]
+        if row.measure == "exact":
+            return float(sum(wrong == 0 for wrong, _ in each)), float(len(each))
+        return float(sum(n for n, _ in each)), float(sum(n for _, n in each))
+
+    numerator, denominator = sums(chosen)
+    value = numerator / max(denominator, 1)
+    figure: Figure = {"items": len(chosen), "value": value}
+    if row.measure == "joined":
+        members = {str(uid) for r in chosen for uid in r["members"]}
+        apart, words = sums([r for r in rows if str(r["uid"]) in members])
+        one_by_one = apart / max(words, 1)
+        figure |= {"wer": value, "one_by_one": one_by_one, "value": value / max(one_by_one, 1e-9)}
+    return figure
+
+
+def _nothing(benchmark: str, row: Mapping[str, Any]) -> tuple[float, float]:
+    """What an item without a reply adds to a score."""
+    if benchmark == SPEECH:
+        words = len(str(row["reference"]).split())
+        return words, words
+    return (0, len(row["events"])) if benchmark == "eureka_captions" else (0, 1)
+
+
+def cpu_seconds(model: AudioLanguageModel, trials: Sequence[Trial]) -> Figure:
+    """CPU seconds of the whole process per second of audio, after a first clip to warm up."""
+    assert isinstance(model, TranscribingModel)
+    spoken = [t for t in trials if t.benchmark == SPEECH and t.fields["dataset"] in JOINED_OF]
+    clips = [trial.audio for trial in spread(spoken, NUM_TIMED_CLIPS)]
+    model.transcribe(clips[:1], errors="return")
+    started = time.process_time()
+    replies = model.transcribe(clips, errors="return")
+    spent = time.process_time() - started
+    heard = sum(getattr(reply, "duration_seconds", 0.0) for reply in replies)
+    return {"items": len(clips), "value": spent / max(heard, 1e-9), "audio_seconds": heard}
+
+
+def report(name: str, figures: Mapping[str, Figure]) -> None:
+    """The rows of one model."""
+    print(name)
+    for row in (*ROWS, CPU_ROW):
+        if row.name in figures:
+            figure = figures[row.name]
+            print(f"  {row.title:66} {shown(row, figure['value']):>9}  n={figure['items']}")
+    sys.stdout.flush()
 
 
 def recorded_clips(folder: Path, split: str, limit: int | None) -> list[AudioClip]:
@@ -113,77 +207,12 @@ def recorded_clips(folder: Path, split: str, limit: int | None) -> list[AudioCli
 
 def made_clips(folder: Path, split: str, limit: int | None) -> list[AudioClip]:
     """Some of the clips of a split that were made by code, with paths that can be opened."""
-    path = folder / split / "manifest.jsonl"
-    clips = read_manifest(path, AudioClip)
-    return spread(
-        [clip.model_copy(update={"path": str(audio_path(clip, path))}) for clip in clips], limit
-    )
+    return spread(read_clips(folder / split), limit)
 
 
-def spread(clips: Sequence[T], limit: int | None) -> list[T]:
-    """At most `limit` clips at even distances: sets are ordered by speaker or kind."""
-    return list(clips if limit is None else clips[:: max(1, -(-len(clips) // limit))])
-
-
-def measure_choices(model: EurekaAudio, clips: Sequence[AudioClip], skill: str) -> Figure:
-    """Accuracy of the most probable choice on the questions of one skill."""
-    groups: dict[tuple[str, tuple[str, ...]], list[tuple[AudioClip, str]]] = {}
-    for clip in clips:
-        for name, question, choices, answer in evaluation_items(clip):
-            if name == skill:
-                groups.setdefault((question, tuple(choices)), []).append((clip, answer))
-    right = total = 0
-    for (question, choices), items in groups.items():
-        replies = model.ask([clip.path for clip, _ in items], question, choices=list(choices))
-        right += sum(
-            str(reply) == answer for reply, (_, answer) in zip(replies, items, strict=True)
-        )
-        total += len(items)
-    return {"value": right / total, "items": total}
-
-
-def measure_transcripts(model: EurekaAudio, clips: Sequence[AudioClip]) -> Figure:
-    """Corpus word error rate under the `whisper` rule."""
-    replies = model.transcribe([clip.path for clip in clips])
-    errors = word_error_rate(
-        [clip.transcript or "" for clip in clips], [str(reply) for reply in replies], "whisper"
-    )
-    return {"value": errors.value, "items": len(clips), "words": errors.ref_len}
-
-
-def measure_empty_transcripts(model: EurekaAudio, clips: Sequence[AudioClip]) -> Figure:
-    """Share of clips without speech for which no word is written."""
-    replies = model.transcribe([clip.path for clip in clips])
-    return {
-        "value": sum(not str(reply).strip() for reply in replies) / len(clips),
-        "items": len(clips),
-    }
-
-
-def measure_captions(model: EurekaAudio, clips: Sequence[AudioClip]) -> Figure:
-    """F1 of the events named, pooled over all scenes: each kind of event counts once per scene."""
-    labels = sorted({event.label for clip in clips for event in clip.events or ()})
-    replies = model.caption([clip.path for clip in clips])
-    hits = named = present = 0
-    for clip, reply in zip(clips, replies, strict=True):
-        truth = {event.label for event in clip.events or ()}
-        found = named_labels(str(reply), labels) - {clip.background}
-        hits, named, present = hits + len(truth & found), named + len(found), present + len(truth)
-    return {"value": 2 * hits / max(named + present, 1), "items": len(clips), "events": present}
-
-
-def report(name: str, figure: Figure) -> None:
-    """One row of the table."""
-    must, stretch = GOALS[name]
-    value = float(figure["value"])
-    better: Callable[[float], bool] = (
-        (lambda goal: value <= goal) if name.startswith("wer") else (lambda goal: value >= goal)
-    )
-    verdict = "stretch" if better(stretch) else "must" if better(must) else "missed"
-    print(
-        f"{name:18} {100 * value:6.2f} %   must {100 * must:4.0f}   {verdict:8} n={figure['items']}"
-    )
-    sys.stdout.flush()
+def spread(items: Sequence[T], limit: int | None) -> list[T]:
+    """At most `limit` items at even distances: sets are ordered by speaker or kind."""
+    return list(items if limit is None else items[:: max(1, -(-len(items) // limit))])
 
 
 def record(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
@@ -206,6 +235,10 @@ def environment() -> dict[str, str]:
         "transformers": transformers.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("._") or "model"
 
 
 if __name__ == "__main__":

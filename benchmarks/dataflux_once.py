@@ -26,8 +26,13 @@ def run_once(args: argparse.Namespace) -> FluxBooks:
     config, taxonomy = world_config(args.num, **sections), read_taxonomy()
 
     async def go() -> FluxBooks:
+        places = asyncio.Semaphore(args.concurrency) if args.shared else None
         models = world_models(
-            bill=args.bill, seconds=args.seconds, faults=args.faults, concurrency=args.concurrency
+            bill=args.bill,
+            seconds=args.seconds,
+            faults=args.faults,
+            concurrency=args.concurrency,
+            places=places,
         )
         with open_store(args.out) as store:
             claim_folder(args.out, identity_of(config, taxonomy, models))
@@ -59,6 +64,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--shared", action="store_true", help="all models on one server")
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--linger", type=float, default=0.0)
     parser.add_argument("--no-control", action="store_true")

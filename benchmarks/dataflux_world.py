@@ -99,6 +99,7 @@ class Scripted:
         faults: the share of calls that fail, one way or another.
         concurrency: calls served at once; others wait, as at a real server.
         retries: of a call that failed in passing.
+        places: shared with other endpoints of one server.
     """
 
     step: str
@@ -107,12 +108,13 @@ class Scripted:
     faults: float = 0.0
     concurrency: int = 64
     retries: int = 4
+    places: asyncio.Semaphore | None = None
     calls: int = 0
     under_way: int = 0
     dice: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self) -> None:
-        self._places = asyncio.Semaphore(self.concurrency)
+        self._places = self.places or asyncio.Semaphore(self.concurrency)
         self._bill = (
             None
             if self.bill is None

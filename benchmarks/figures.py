@@ -12,35 +12,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from acceptance_rows import CPU_ROW, ROWS, shown
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
-TITLES = {
-    "digit": "digits, unseen speaker (FSDD test)",
-    "sound": "environmental sounds (ESC-10 test)",
-    "instrument": "instrument, unseen notes (Philharmonia test)",
-    "gender": "male or female, unseen speakers (speechocean762 test)",
-    "age": "child or adult, unseen speakers (speechocean762 test)",
-    "wer_synthetic": "word error rate, synthetic speech, unseen sentences",
-    "wer_sentences": "word error rate, read speech, unseen speakers (speechocean762 test)",
-    "caption_event_f1": "captions of composed scenes: events named, F1",
-    "no_speech": "no word written where nobody speaks (ESC-10 and Philharmonia test)",
-}
-
 
 def acceptance_table(result: dict[str, Any]) -> str:
-    """The acceptance figures as a Markdown table; they must be of `test`."""
+    """The acceptance figures as a Markdown table; they must be of `test`, and of all of it."""
     if result["split"] != "test":
         raise SystemExit(f"expected figures of test, got those of {result['split']}")
-    rows = ["| what | measured | must | stretch | clips |", "|---|--:|--:|--:|--:|"]
-    for name, title in TITLES.items():
-        figure, (must, stretch) = result["figures"][name], result["goals"][name]
-        value = figure["value"]
-        missed = value > must if name.startswith("wer") else value < must
-        shown = f"{100 * value:.1f} %" + (" (missed)" if missed else "")
-        goals = f"{100 * must:.0f} % | {100 * stretch:.0f} %"
-        rows.append(f"| {title} | {shown} | {goals} | {figure['items']} |")
+    if result["limit"] is not None:
+        raise SystemExit(f"expected figures of all items, got those of {result['limit']} of each")
+    models = list(result["results"])
+    titles = [f"`{name}`" if name == result["model"] else name for name in models]
+    rows = [
+        f"| what | {' | '.join(titles)} | must | stretch | items |",
+        "|---" + "|--:" * (len(models) + 3) + "|",
+    ]
+    for row in (*ROWS, CPU_ROW):
+        figures = [result["results"][name]["figures"].get(row.name) for name in models]
+        ours = figures[models.index(result["model"])]
+        if ours is None:
+            continue
+        cells = ["" if figure is None else shown(row, figure["value"]) for figure in figures]
+        if not row.is_met(ours["value"]):
+            cells[models.index(result["model"])] += " (missed)"
+        goals = ["" if goal is None else shown(row, goal) for goal in (row.must, row.stretch)]
+        rows.append(f"| {' | '.join([row.title, *cells, *goals, str(ours['items'])])} |")
     source = f"From `benchmarks/results/acceptance.json`, measured at commit `{result['commit']}`."
     return "\n".join([*rows, "", source])
 

@@ -241,6 +241,7 @@ def training_row(
     batch["labels"] = batch["input_ids"].masked_fill(batch["input_ids"] == AUDIO_TOKEN_ID, -100)
     if checkpointing:
         model.gradient_checkpointing_enable()
+    part = {**batch, "counts": {"batches": 1}}
     learner = Learner(model)
     settings = OptimizerConfig(name=optimizer, learning_rate=1e-5)
     optimizers = build_optimizers(learner, settings)
@@ -249,7 +250,7 @@ def training_row(
     losses: list[float] = []
 
     def step() -> None:
-        losses.append(float(train_step(learner, batch, optimizers, 1.0, config)["loss"]))
+        losses.append(train_step(learner, [part], optimizers, 1.0, config)["loss"])
 
     seconds = timed(step, device, sizes.num_training_steps)
     num_clips, num_seconds = sizes.training_batch
@@ -273,7 +274,7 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, **batch: Tensor) -> SimpleNamespace:
+    def forward(self, totals: dict[str, float], **batch: Tensor) -> SimpleNamespace:
         return SimpleNamespace(loss=self.model(**batch, use_cache=False).loss, metrics={})
 
 

@@ -1,142 +1,98 @@
 """The sparse adapter against a dense one of equal active parameters: same data, same steps.
 
-    python benchmarks/moe_against_dense.py recipes/nano/recipe.yaml --run runs/nano --recordings DIR
+    python benchmarks/moe_against_dense.py --recordings DIR --out FILE
 
-Encoder, decoder and tokenizer are those of a finished run, or of one into which
-`recipes/nano/by_the_clock.py install` wrote saved parts. For each seed and each kind of adapter,
-Stage 1 and Stage 2 are run short; what is compared is the loss per answer token on clips of the
-`dev` splits, by task, without augmentation. Prints a table, then one line of JSON.
+For each seed `eureka-audio train` runs `recipes/ablation-moe.yaml` and `ablation-dense.yaml`;
+what is compared is the loss per answer token on clips of the `dev` splits, by task, which the last
+stage logs. Prints a table, then one line of JSON.
 
 Source: paper section 3.2 claims the sparse adapter's advantage.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-from acceptance import record, spread
+from acceptance import record
 from figures import mean_and_spread
 
+from eureka_audio.cli.main import main as eureka_audio
 from eureka_audio.config import load_config
-from eureka_audio.data.mixture import Batch, Sample
+from eureka_audio.errors import TrainingError
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
-from eureka_audio.training.checkpoint import load_weights, newest
-from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
-from eureka_audio.training.recipe import ALIGNMENT, Recipe
-from eureka_audio.training.stages import Workspace, run_multimodal_stage
+from eureka_audio.model.weights import load_checkpoint
+from eureka_audio.training.recipe import Recipe
 
 KINDS = ("moe", "dense")
-STAGES = ("stage1", "stage2")
-DEV_TASKS = {
-    "synthetic_dev": "transcribe",
-    "sentences_dev": "transcribe",
-    "digits_dev": "digit",
-    "sounds_dev": "sound",
-    "instruments_dev": "instrument",
-    "scenes_dev": "caption",
-}
-SHARED = ("processor", "text.txt", "cache", ALIGNMENT, "decoder")
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+LOSS = "next_token_loss"
 
 
 def main() -> int:
     """Train all, judge all, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--run", type=Path, default=Path("runs/nano"), help="a finished run")
-    parser.add_argument("--data", type=Path, default=Path("data/synthetic"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--recordings", type=Path, default=os.environ.get("EUREKA_AUDIO_DATA"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, nargs=2, default=[150, 300], help="of Stage 1 and 2")
-    parser.add_argument("--batch-seconds", type=float, default=100.0)
-    parser.add_argument("--processes", type=int, default=1, help="runs side by side")
-    parser.add_argument("--run-note", help="what the run's encoder and decoder are, for the result")
-    parser.add_argument("--clips", type=int, default=160, help="most clips judged of each set")
     parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    if args.recordings is None:
-        parser.error("--recordings or EUREKA_AUDIO_DATA must name the folder of recordings")
-    jobs = [(args, kind, seed) for seed in args.seeds for kind in KINDS]
+    parser.add_argument("overrides", nargs="*", help="of both recipes, KEY=VALUE")
+    args = parser.parse_intermixed_args()
     losses: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
     sizes: dict[str, dict[str, int]] = {}
-    with ProcessPoolExecutor(args.processes, multiprocessing.get_context("spawn")) as pool:
-        for (_, kind, seed), (judged, size) in zip(jobs, pool.map(train_one, jobs), strict=True):
-            sizes[kind] = size
+    for seed in args.seeds:
+        for kind in KINDS:
+            judged, sizes[kind] = train_one(args, kind, seed)
             for task, loss in judged.items():
                 losses[kind].setdefault(task, []).append(loss)
             print(kind, seed, {task: round(loss, 4) for task, loss in judged.items()}, flush=True)
+    stages = load_config(Recipe, RECIPES / "ablation-moe.yaml", args.overrides).stages.values()
     result = summarise(losses, sizes) | {
         "seeds": args.seeds,
-        "steps": args.steps,
-        "batch_seconds": args.batch_seconds,
-        "run": args.run_note,
+        "overrides": args.overrides,
+        "steps": [stage.trainer.max_steps for stage in stages],
+        "batch_seconds": max(stage.mixture.batch_seconds for stage in stages),
     }
     print(json.dumps(record({"benchmark": "moe_against_dense", **result}, args.out)))
     return 0
 
 
-def train_one(job: tuple[argparse.Namespace, str, int]) -> tuple[dict[str, float], dict[str, int]]:
-    """Losses by task and sizes of one kind of adapter with one seed."""
-    args, kind, seed = job
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.processes))
-    space = prepare(args, kind, seed)
-    for name in STAGES:
-        run_multimodal_stage(space, name)
-    model = EurekaAudioForConditionalGeneration(space.config())
-    wrapped = MultimodalModel(model, ())
-    load_weights(newest(space.run / STAGES[-1]), wrapped)
-    return judge(wrapped, space, args.clips), count(model)
+def train_one(
+    args: argparse.Namespace, kind: str, seed: int
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Losses by task and sizes of one kind of adapter with one seed.
+
+    Raises:
+        TrainingError: the run did not end well; its own message stands above.
+    """
+    recipe, run = RECIPES / f"ablation-{kind}.yaml", args.runs / f"{kind}-{seed}"
+    words = ["train", str(recipe), "--out", str(run), f"seed={seed}", *args.overrides]
+    if args.recordings is not None:
+        words += ["--recordings", str(args.recordings)]
+    code = eureka_audio(words)
+    if code != 0:
+        raise TrainingError(f"expected {' '.join(words)} to end with 0, got {code}")
+    last = list(load_config(Recipe, recipe).stages)[-1]
+    model = load_checkpoint(run / "model")
+    return judged(run / last / "log.jsonl"), count(model)
 
 
-def prepare(args: argparse.Namespace, kind: str, seed: int) -> Workspace:
-    """A run of its own that shares what came before the adapter."""
-    overrides = [
-        f"seed={seed}",
-        f"model.overrides={{adapter_config: {{adapter_type: {kind}}}}}",
+def judged(log: Path) -> dict[str, float]:
+    """Loss per answer token by source and task: the last evaluation that a log holds."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    found = [
+        {
+            name.removesuffix(f"/{LOSS}").replace("_dev/", "/"): value
+            for name, value in line.items()
+            if name.endswith(f"/{LOSS}")
+        }
+        for line in lines
+        if any(name.endswith(f"/{LOSS}") for name in line)
     ]
-    for name, steps in zip(STAGES, args.steps, strict=True):
-        overrides += [
-            f"stages.{name}.trainer.max_steps={steps}",
-            f"stages.{name}.trainer.optimizer.warmup_steps=20",
-            f"stages.{name}.trainer.seed={seed}",
-            f"stages.{name}.mixture.batch_seconds={args.batch_seconds}",
-        ]
-    overrides.append(f"stages.{STAGES[-1]}.trainer.optimizer.decay_steps={args.steps[-1] // 2}")
-    recipe = load_config(Recipe, args.recipe, overrides)
-    folder = args.run.parent / f"{args.run.name}-{kind}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (*SHARED, *recipe.encoders, *recipe.oracles):
-        link = folder / name
-        if not link.exists():
-            link.symlink_to((args.run / name).resolve())
-    return Workspace(recipe, folder, args.data, args.recordings)
-
-
-def judge(wrapped: MultimodalModel, space: Workspace, most: int) -> dict[str, float]:
-    """Loss per answer token on the dev clips of each task."""
-    sources = space.sources(set(DEV_TASKS))
-    tasks = {name: {task: 1.0} for name, task in DEV_TASKS.items()}
-    collate = MultimodalCollator(sources, space.processor, tasks, None)
-    wrapped.eval()
-    result = {}
-    for name, task in DEV_TASKS.items():
-        total = tokens = 0.0
-        indices = spread(range(len(sources[name].clips)), most)
-        for start in range(0, len(indices), 16):
-            chosen = indices[start : start + 16]
-            batch: dict[str, Any] = collate(Batch(tuple(Sample(name, i, i) for i in chosen)))
-            with torch.inference_mode():
-                learnt = int((batch["labels"][:, 1:] != -100).sum())
-                total += float(wrapped(**batch).metrics["ntp_loss"]) * learnt
-            tokens += learnt
-        result[f"{name.removesuffix('_dev')}/{task}"] = total / tokens
-    return result
+    return found[-1]
 
 
 def count(model: EurekaAudioForConditionalGeneration) -> dict[str, int]:

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from eureka_audio.errors import ManifestError
-from eureka_audio.manifest import audio_path, manifest_fingerprint, read_manifest, write_manifest
+from eureka_audio.manifest import (
+    audio_path,
+    read_clips,
+    read_manifest,
+    write_manifest,
+)
 from eureka_audio.records import AudioClip, AudioEvent, Conversation, Message, TextPart
 
 CLIP = AudioClip(
@@ -22,6 +27,17 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     clips = [CLIP, CLIP.model_copy(update={"id": "b", "events": ()})]
     assert write_manifest(tmp_path / "m.jsonl", clips) == 2
     assert list(read_manifest(tmp_path / "m.jsonl", AudioClip)) == clips
+
+
+def test_clips_are_read_with_paths_that_can_be_opened(tmp_path: Path) -> None:
+    elsewhere = CLIP.model_copy(update={"id": "b", "path": "/data/b.flac", "split": "test"})
+    write_manifest(tmp_path / "manifest.jsonl", [CLIP, elsewhere])
+    for source in (tmp_path, tmp_path / "manifest.jsonl", str(tmp_path)):
+        assert [clip.path for clip in read_clips(source)] == [f"{tmp_path}/a.flac", "/data/b.flac"]
+    assert [clip.id for clip in read_clips(tmp_path, "dev")] == ["a"]
+    assert read_clips(tmp_path, "train") == []
+    with pytest.raises(ManifestError, match="none"):
+        read_clips(tmp_path / "none")
 
 
 def test_a_record_with_a_union_reads_back(tmp_path: Path) -> None:
@@ -64,15 +80,6 @@ def test_a_failing_iterator_leaves_the_old_manifest(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no more"):
         write_manifest(tmp_path / "m.jsonl", broken())  # type: ignore[arg-type]
     assert len(list(read_manifest(tmp_path / "m.jsonl", AudioClip))) == 1
-
-
-def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
-    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-    write_manifest(first, [CLIP])
-    write_manifest(second, [CLIP])
-    assert manifest_fingerprint(first) == manifest_fingerprint(second)
-    write_manifest(second, [CLIP, CLIP])
-    assert manifest_fingerprint(first) != manifest_fingerprint(second)
 
 
 def test_audio_lies_beside_the_manifest_unless_its_path_is_absolute(tmp_path: Path) -> None:

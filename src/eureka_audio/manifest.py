@@ -4,7 +4,6 @@ One record per line, UTF-8. Reading is lazy and validates each line; writing is 
 never meets half a manifest.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -84,14 +83,6 @@ def write_manifest(path: str | Path, records: Iterable[Record], *, defaults: boo
             print(record.model_dump_json(exclude_defaults=not defaults), file=stream)
             count += 1
     return count
-
-
-def manifest_fingerprint(path: str | Path) -> str:
-    """SHA-256 of the manifest's bytes, as hexadecimal: two runs that print the same one read the
-    same records.
-    """
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def audio_path(clip: AudioClip, manifest: str | Path) -> Path:

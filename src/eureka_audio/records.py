@@ -5,7 +5,7 @@ so that a data machine needs no GPU stack.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,14 +27,6 @@ class Speaker(Record):
     age_group: Literal["adult", "child"] | None = None
 
 
-class Phone(NamedTuple):
-    """One sound of speech: its label (ARPABET, lower case) and its place in the clip."""
-
-    label: str
-    start_seconds: float
-    end_seconds: float
-
-
 class AudioEvent(Record):
     """One thing that can be heard, at a known place of a clip.
 
@@ -50,15 +42,22 @@ class AudioEvent(Record):
     speaker: Speaker | None = None
 
 
+class OwnQuestion(Record):
+    """A question that a clip's owner asks, and the answer: one of ``choices``, if there are any."""
+
+    question: str
+    answer: str
+    choices: tuple[str, ...] = ()
+
+
 class AudioClip(Record):
     """One recording on disk and all that is known of it; the row of an audio manifest.
 
     ``path`` is relative to the folder of the manifest (or absolute). A field that is ``None`` is
     unknown, which is not the same as absent: a task that needs it leaves the clip out. ``events``
     is ``None`` when unknown and a complete, start-ordered list otherwise: every audible event of
-    the clip is in it.
-    ``phones`` likewise: where it is known, nobody speaks outside of it. ``emotion`` is what a voice
-    is meant to convey, in one word.
+    the clip is in it. ``emotion`` is what a voice is meant to convey, in one word. ``questions``
+    are its owner's own.
     """
 
     id: str
@@ -68,10 +67,10 @@ class AudioClip(Record):
     language: str | None = None
     speaker: Speaker | None = None
     events: tuple[AudioEvent, ...] | None = None
-    phones: tuple[Phone, ...] | None = None
     background: str | None = None
     emotion: str | None = None
     dense_caption: str | None = None
+    questions: tuple[OwnQuestion, ...] = ()
     split: Split = "train"
     source: str = ""
     license: str = ""

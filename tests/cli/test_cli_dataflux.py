@@ -21,13 +21,13 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 class Ear:
     """Hears whatever the manifests say; unheard, it picks the first choice."""
 
-    def __init__(self, clips: Sequence[Path]) -> None:
+    def __init__(self, manifest: Path, out: Path) -> None:
         self.known: dict[str, AudioClip] = {}
-        self.manifests = clips
+        self.manifest, self.out = manifest, out
 
     def _clip(self, conversation: Conversation) -> AudioClip | None:
-        for manifest in self.manifests:
-            if manifest.exists():
+        if not self.known:
+            for manifest in (self.manifest, *self.out.glob("scenes-*/manifest.jsonl")):
                 for clip in read_manifest(manifest, AudioClip):
                     self.known[str((manifest.parent / clip.path).resolve())] = clip
         for message in conversation.messages:
@@ -67,8 +67,7 @@ class Ear:
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example's configuration, its models small and its leaves few."""
-    scenes = tmp_path / "out" / "scenes" / "manifest.jsonl"
-    ear = Ear([EXAMPLES / "manifest.jsonl", scenes])
+    ear = Ear(EXAMPLES / "manifest.jsonl", tmp_path / "out")
     monkeypatch.setattr(dataflux_models, "_load", lambda name, device: (ear, "0" * 64))
     tree = yaml.safe_load((EXAMPLES / "dataflux" / "config.yaml").read_text())
     tree["audio"] = [str(EXAMPLES / "manifest.jsonl")]

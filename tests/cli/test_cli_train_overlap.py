@@ -9,16 +9,20 @@ import soundfile
 
 from eureka_audio.cli import training_overlap
 from eureka_audio.cli.main import main
-from eureka_audio.training import stages
+from eureka_audio.training import checks, stages
 
 RECIPE = """
 name: small
+start: nano
 sources:
   own: {manifest: own/train}
   other: {manifest: other/train}
   unused: {manifest: unused/train}
-encoders:
-  encoder: {mixture: {weights: {own: 1, other: 1}}}
+stages:
+  sft:
+    trainable: [adapter]
+    mixture: {weights: {own: 1, other: 1, unused: 0}}
+    tasks: {own: {transcribe: 1}, other: {transcribe: 1}}
 """
 SENTENCE = "the quick brown fox jumps over the lazy dog"
 
@@ -53,6 +57,7 @@ class Run:
         (folder / "recordings").mkdir()
         write_set(folder / "data" / "own" / "train", "train", a=1, b=(2, SENTENCE))
         write_set(folder / "data" / "other" / "train", "train", c=3)
+        monkeypatch.setattr(checks, "check_recipe", lambda space: None)
         monkeypatch.setattr(stages, "run_recipe", self._start)
 
     def _start(self, *anything: object) -> None:
@@ -154,3 +159,16 @@ def test_sentences_that_a_publisher_gave_to_both_splits_are_reported(run: Run) -
             found = training_overlap.check_overlap(trained, evaluated, out, None, "refuse")
             assert len(found.overlaps) == 1
             assert json.loads((out / "contamination.json").read_text())["shared_by_publisher"] == 1
+
+
+def test_settings_may_stand_after_options_and_a_wrong_recipe_stops_before_any_work(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    assert run.train("--overlap", "ignore", "stages.sft.trainer.max_steps=7", "seed=3") == 0
+    assert run.train("--overlap", "ignore", "stages.sft.trainer.max_stepz=7") == 2
+    assert "did you mean stages.sft.trainer.max_steps?" in capsys.readouterr().err
+    monkeypatch.undo()
+    (run.folder / "data" / "own" / "train" / "a.wav").unlink()
+    assert run.train("--overlap", "ignore") == 1
+    assert "expected the file of every clip" in capsys.readouterr().err
+    assert not (run.folder / "run").exists()

@@ -7,11 +7,13 @@ import pytest
 
 from eureka_audio.data.augment import (
     AugmentConfig,
+    FeatureAugmentConfig,
     Samples,
     add_room,
     augment_waveform,
     change_speed,
     limit_band,
+    mask_encoder_features,
     mask_features,
     mix_at_snr,
 )
@@ -50,7 +52,7 @@ def pitch_of(samples: Samples) -> float:
 
 def test_the_same_seed_gives_the_same_samples() -> None:
     def once(seed: int) -> Samples:
-        return augment_waveform(tone(), ALL, np.random.default_rng(seed), some_noise).samples
+        return augment_waveform(tone(), ALL, np.random.default_rng(seed), some_noise)
 
     assert np.array_equal(once(5), once(5))
     assert not np.array_equal(once(5), once(6))
@@ -76,9 +78,7 @@ def test_any_length_and_silence_stay_finite_and_in_range(
     length: int, make: Callable[[int], Samples]
 ) -> None:
     for seed in range(5):
-        result = augment_waveform(
-            make(length), ALL, np.random.default_rng(seed), some_noise
-        ).samples
+        result = augment_waveform(make(length), ALL, np.random.default_rng(seed), some_noise)
         assert result.dtype == np.float32
         assert np.isfinite(result).all()
         assert np.abs(result).max(initial=0.0) <= 1.0
@@ -92,12 +92,12 @@ def test_lengths_are_what_the_effects_make_them() -> None:
     assert len(limit_band(samples, 4000)) == pytest.approx(16_000, abs=2)
     shift = NONE.model_copy(update={"shift_probability": 1.0, "max_shift_seconds": 0.25})
     for seed in range(10):
-        shifted = augment_waveform(samples, shift, np.random.default_rng(seed), some_noise).samples
+        shifted = augment_waveform(samples, shift, np.random.default_rng(seed), some_noise)
         assert 16_000 <= len(shifted) <= 16_000 + 2 * 4_000
 
 
 def test_no_effect_leaves_the_samples_as_they_are() -> None:
-    result = augment_waveform(tone(), NONE, np.random.default_rng(0), some_noise).samples
+    result = augment_waveform(tone(), NONE, np.random.default_rng(0), some_noise)
     assert np.array_equal(result, tone())
 
 
@@ -106,7 +106,7 @@ def test_gain_is_within_its_range() -> None:
     gains = [
         10
         * np.log10(
-            power(augment_waveform(tone(), config, np.random.default_rng(seed), some_noise).samples)
+            power(augment_waveform(tone(), config, np.random.default_rng(seed), some_noise))
             / power(tone())
         )
         for seed in range(50)
@@ -166,3 +166,26 @@ def test_masks_of_very_short_clips_are_harmless(num_frames: int) -> None:
     for seed in range(20):
         masked = mask_features(features, AugmentConfig(), np.random.default_rng(seed))
         assert np.isfinite(masked).all()
+
+
+def test_masks_of_encoder_features_hide_stretches_and_channels() -> None:
+    features = np.random.default_rng(0).standard_normal((100, 2, 64)).astype(np.float32)
+    original, fill = features.copy(), features.mean(axis=0)
+    config = FeatureAugmentConfig(
+        num_time_masks=2, max_time_mask_fraction=0.1, channel_dropout=0.25
+    )
+    frames, channels = [], []
+    for seed in range(100):
+        masked = mask_encoder_features(features, config, np.random.default_rng(seed))
+        hidden = masked == fill
+        assert np.array_equal(masked[~hidden], features[~hidden])
+        frames.append(hidden.all(axis=(1, 2)).mean())
+        channels.append(hidden.all(axis=0).mean())
+    assert np.array_equal(features, original)
+    assert max(frames) <= 0.2
+    assert np.mean(frames) == pytest.approx(0.1, abs=0.03)
+    assert np.mean(channels) == pytest.approx(0.25, abs=0.02)
+    none = FeatureAugmentConfig(num_time_masks=0, channel_dropout=0.0)
+    assert np.array_equal(mask_encoder_features(features, none, np.random.default_rng(0)), features)
+    for length in (1, 2):
+        mask_encoder_features(features[:length], config, np.random.default_rng(0))

@@ -26,9 +26,7 @@ def collate(batch: Batch) -> TensorBatch:
 
 def batches(first_step: int, num_workers: int) -> list[TensorBatch]:
     return list(
-        stream_batches(
-            make_plan(), collate, first_step=first_step, last_step=LAST, num_workers=num_workers
-        )
+        stream_batches(make_plan(), collate, steps=range(first_step, LAST), num_workers=num_workers)
     )
 
 
@@ -57,3 +55,12 @@ def test_the_stream_leaves_the_random_state_of_training_alone(num_workers: int) 
 
 def test_nothing_is_left_to_stream_at_the_end() -> None:
     assert batches(LAST, 0) == []
+
+
+def test_processes_share_a_plan_without_meeting() -> None:
+    whole = batches(0, 0)
+    shares = [
+        list(stream_batches(make_plan(), collate, steps=range(rank, LAST, 2))) for rank in (0, 1)
+    ]
+    assert same(shares[0], whole[0::2])
+    assert same(shares[1], whole[1::2])

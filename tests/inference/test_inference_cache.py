@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import DynamicCache
 from eureka_audio.inference import single_row
 from eureka_audio.inference.cache import RowCache
 from eureka_audio.inference.decoding import Decoding
+from eureka_audio.inference.graphed import GraphedDecoding
 from eureka_audio.inference.single_row import (
     float32_is_faster,
     kernels_for,
@@ -195,3 +197,34 @@ def test_onednn_comes_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="inside"), matrix_vector_products():
         raise ValueError("inside")
     assert mkldnn.enabled
+
+
+def test_steps_of_fixed_size_compute_what_plain_ones_do() -> None:
+    """All of decoding by CUDA graphs but the recording: what is replayed runs again."""
+    model = tiny_model()
+    embed = model.get_input_embeddings()
+    recorded = []
+
+    def record(run: Callable[[], None]) -> Callable[[], None]:
+        recorded.append(run)
+        return run
+
+    plain, fixed = Decoding(model), GraphedDecoding(model, record)
+    prompts = [[5, 6, 7], [8, 9, 10, 11, 12], [13]]
+    with torch.inference_mode():
+        for number in range(30):
+            if number in (0, 3, 9):
+                prompt = Decoding(model)
+                prompt.start(1)
+                prompt.extend(embed(torch.tensor([prompts[{0: 0, 3: 1, 9: 2}[number]]])))
+                for decoding in (plain, fixed):
+                    decoding.join(prompt, 0)
+            if number == 20:
+                for decoding in (plain, fixed):
+                    decoding.cache.drop(0)
+            tokens = [20 + number + row for row in range(plain.num_rows)]
+            expected = plain.extend(embed(torch.tensor(tokens)[:, None]))
+            found = fixed.step(tokens, torch.device("cpu"))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+            assert fixed.cache.lengths == plain.cache.lengths
+    assert 0 < len(recorded) < 8

@@ -50,7 +50,7 @@ def test_device_and_dtype_are_taken(checkpoint: Path) -> None:
     assert [r.num_audio_tokens for r in reply] == [13, 25]
 
 
-@pytest.mark.parametrize("setting", [{"device": "abacus"}, {"dtype": "int8"}, {"dtype": "x"}])
+@pytest.mark.parametrize("setting", [{"device": "abacus"}, {"dtype": "int7"}, {"dtype": "x"}])
 def test_a_device_or_dtype_that_is_none_is_refused(checkpoint: Path, setting: dict) -> None:
     with pytest.raises(ConfigError, match=f"^{next(iter(setting))}: expected"):
         EurekaAudio.from_pretrained(checkpoint, **setting)
@@ -142,8 +142,8 @@ def test_a_flipped_bit_is_noticed(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "processor_config.json"])
 def test_a_processor_that_is_incomplete(checkpoint: Path, name: str) -> None:
-    (checkpoint / "checksums.json").unlink()
     (checkpoint / name).unlink()
+    write_checksums(checkpoint)
     with pytest.raises(CheckpointError, match="expected the processor beside the model"):
         EurekaAudio.from_pretrained(checkpoint)
 
@@ -173,11 +173,11 @@ def test_a_processor_that_is_incomplete(checkpoint: Path, name: str) -> None:
 def test_a_file_that_is_json_and_nonsense_is_a_typed_error(
     checkpoint: Path, name: str, content: str | dict
 ) -> None:
-    (checkpoint / "checksums.json").unlink()
     file = checkpoint / name
     if isinstance(content, dict):
         content = json.dumps({**json.loads(file.read_text()), **content})
     file.write_text(content)
+    write_checksums(checkpoint)
     with pytest.raises(CheckpointError, match=str(checkpoint) + r"|generation_config\.json"):
         EurekaAudio.from_pretrained(checkpoint)
 
@@ -221,9 +221,9 @@ def test_a_folder_called_like_a_packaged_model_does_not_hide_it(
     monkeypatch.setattr(names.resources, "files", lambda _: tmp_path / "package")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
-    assert loading.find_checkpoint("nano") == packaged
+    assert names.find_checkpoint("nano") == packaged
     (tmp_path / "nano" / "config.json").touch()
-    assert loading.find_checkpoint("nano") == Path("nano")
+    assert names.find_checkpoint("nano") == Path("nano")
 
 
 def test_a_processor_of_another_model(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def recording(*parts: np.ndarray) -> DecodedAudio:
 
 def test_silence_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_assistant()
-    monkeypatch.setattr(model._engine, "generate", None)
+    monkeypatch.setattr(model._responder, "answers", None)
     reply = model.transcribe(recording(silence(7200)))
     assert (reply.text, reply.num_new_tokens, reply.num_audio_tokens) == ("", 0, 0)
     assert (reply.duration_seconds, reply.finish_reason) == (7200, "stop")
@@ -87,7 +87,7 @@ def test_the_checkpoint_says_how_long_a_chunk_may_be() -> None:
 @pytest.mark.parametrize("seconds", [0.5, 2, 8])
 def test_a_model_that_never_ends_is_ended_by_the_sound(seconds: float) -> None:
     model = tiny_assistant()
-    model._engine.end_ids = frozenset()
+    model.engine.runner.end_ids = frozenset()
     clip = DecodedAudio(noise_samples(seconds))
     reply = model.transcribe(clip)
     cap = max_transcript_tokens(reply.num_audio_tokens)

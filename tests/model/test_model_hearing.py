@@ -5,8 +5,8 @@ import torch
 from tiny_eureka import make_batch, three_rows, tiny_model
 
 from eureka_audio.errors import ConfigError, InvalidFeaturesError
-from eureka_audio.model.modeling import SILENT_LOG_MEL
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
+from eureka_audio.model.windows import SILENT_LOG_MEL
 
 
 def windows() -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,6 +40,18 @@ def test_neither_or_both_is_refused():
         model.get_audio_features(audio_features=kept)
 
 
+def test_kept_features_that_do_not_fit_are_refused():
+    model, (features, lengths) = tiny_model(), windows()
+    kept = model.encode_audio(features, lengths)
+    for wrong, longer, said in (
+        (kept[..., :3], lengths, r"expected \(windows, frames, 16\)"),
+        (kept[:2], lengths, "a length for each"),
+        (kept[:, :10], lengths, "expected at least 100 frames"),
+    ):
+        with pytest.raises(InvalidFeaturesError, match=said):
+            model.get_audio_features(audio_features=wrong, feature_lengths=longer)
+
+
 def test_a_middle_layer_is_transformers_own_and_the_last_is_normalised():
     model, (features, _) = tiny_model(feature_layers=[1, 2]), windows()
     whole = features.clamp(max=1.0)
@@ -55,7 +67,10 @@ def test_a_middle_layer_is_transformers_own_and_the_last_is_normalised():
 def test_one_middle_layer_alone_costs_no_later_one():
     model, (features, lengths) = tiny_model(feature_layers=[1]), windows()
     model.audio_encoder.layers[1].register_forward_hook(lambda *_: pytest.fail("was run"))
-    assert model.encode_audio(features, lengths).ndim == 3
+    heard = model.encode_audio(features, lengths)
+    assert heard.ndim == 3
+    mixed = model.feature_mix(heard) / 4  # tiny_model has multiplied the gain
+    torch.testing.assert_close(mixed, torch.nn.functional.layer_norm(heard, (16,)))
 
 
 def test_the_mixture_begins_at_its_first_gains_and_is_saved(tmp_path):

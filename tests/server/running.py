@@ -90,3 +90,11 @@ def wav_of(samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -> b
     file = BytesIO()
     soundfile.write(file, samples, rate, format="WAV", subtype=subtype)
     return file.getvalue()
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Return once something is so."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)

@@ -7,7 +7,7 @@ import pytest
 
 from eureka_audio.errors import MissingDependencyError
 from eureka_audio.synthesis import corpora
-from eureka_audio.synthesis.corpora import ReadingBook, Sentence, SentenceBook, spoken_words
+from eureka_audio.synthesis.corpora import SentenceBook, spoken_words
 from eureka_audio.synthesis.grammar import DIGITS, digit_string, everyday_sentence
 
 
@@ -109,34 +109,14 @@ def write_wordnet(folder: "corpora.Path") -> None:
 
 
 @pytest.mark.usefixtures("small_texts")
-def test_readings_are_sentences_definitions_and_words(
-    tmp_path: "corpora.Path", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_wordnet(tmp_path)
-    definitions, words = corpora.wordnet_definitions, corpora.wordnet_words
-    monkeypatch.setattr(corpora, "wordnet_definitions", lambda: definitions(tmp_path))
-    monkeypatch.setattr(corpora, "wordnet_words", lambda: words(tmp_path))
-
-    def drawn() -> list[Sentence]:
-        book = ReadingBook(1, SentenceBook(1, held_out={"move fast"}, num_reserved=20))
-        reserved = {sentence.words for sentence in book.book.reserved}
-        sentences = [book.next_sentence() for _ in range(1000)]
-        assert not reserved & {sentence.words for sentence in sentences}
-        return sentences
-
-    sentences = drawn()
-    by_source = {
-        source: {sentence.words for sentence in sentences if sentence.source == source}
-        for source in {sentence.source for sentence in sentences}
-    }
-    assert by_source["wordnet's definitions"] == {"a small dog"}
-    assert {word for words in by_source["wordnet's words"] for word in words.split()} == {
-        "pug",
-        "run",
-        "dash",
-    }
-    assert "grammar" in by_source
-    assert drawn() == sentences
+def test_what_another_book_has_reserved_never_trains() -> None:
+    first = {sentence.words for sentence in SentenceBook(0, num_reserved=20).reserved}
+    careless, careful = (
+        SentenceBook(1, num_reserved=20, reserved_before=before) for before in ((), first)
+    )
+    assert first & {careless.next_sentence().words for _ in range(3000)}
+    assert not first & {careful.next_sentence().words for _ in range(3000)}
+    assert careless.reserved == careful.reserved  # what a seed reserves, it always does
 
 
 def test_texts_are_read_from_their_formats(tmp_path: "corpora.Path") -> None:
@@ -144,9 +124,6 @@ def test_texts_are_read_from_their_formats(tmp_path: "corpora.Path") -> None:
 
     write_wordnet(tmp_path)
     assert list(corpora.wordnet_examples(tmp_path)) == ["don't run so fast", "she ran home"]
-    definitions = [" ".join(text.split()) for text in corpora.wordnet_definitions(tmp_path)]
-    assert [text for text in definitions if text] == ["a small dog", "move fast"]
-    assert corpora.wordnet_words(tmp_path) == ["pug", "run", "dash"]
     path = tmp_path / "devil.dict.dz"
     path.write_bytes(gzip.compress(b"YEAR, n.  A period of three\nhundred disappointments.\n\n"))
     assert "A period of three hundred disappointments" in list(corpora.devil_sentences(path))

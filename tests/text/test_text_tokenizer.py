@@ -15,6 +15,7 @@ from eureka_audio.text.tokenizer import (
     TURN_END,
     add_audio_tokens,
     encode_plain,
+    token_bytes,
     token_id,
     train_tokenizer,
 )
@@ -111,3 +112,10 @@ def test_audio_tokens_are_added_to_a_plain_tokenizer_once() -> None:
     assert add_audio_tokens(plain) == len(AUDIO_TOKENS)
     assert add_audio_tokens(plain) == 0
     assert plain.encode(AUDIO_PAD) == [token_id(plain, AUDIO_PAD)]
+
+
+def test_the_bytes_of_tokens_spell_the_text(tokenizer: Qwen2Tokenizer) -> None:
+    text = "naïve ☃ café"
+    ids = encode_plain(tokenizer, text)
+    assert b"".join(token_bytes(tokenizer, token) for token in ids).decode() == text
+    assert token_bytes(tokenizer, token_id(tokenizer, TURN_END)) == TURN_END.encode()

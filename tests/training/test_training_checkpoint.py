@@ -22,9 +22,9 @@ from eureka_audio.errors import CheckpointError
 from eureka_audio.training import checkpoint
 from eureka_audio.training.checkpoint import (
     DIGESTS,
+    is_finished,
     list_checkpoints,
-    load_part,
-    load_weights,
+    load_learnt,
     newest,
     resume_latest,
     save_checkpoint,
@@ -81,21 +81,21 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("muon", [False, True])
-def test_model_optimisers_and_random_state_come_back(tmp_path: Path, muon: bool) -> None:
+def test_model_and_optimisers_come_back(tmp_path: Path, muon: bool) -> None:
     model, optimizers = make(muon=muon)
     step(model, optimizers)
     optimizers[0].param_groups[0]["peak_lr"] = 0.01
     save_checkpoint(tmp_path, 1, model, optimizers)
+    torch.manual_seed(4)
     step(model, optimizers)
     after = {name: value.clone() for name, value in model.state_dict().items()}
-    random_after = torch.rand(5)
 
     other, others = make(seed=9, muon=muon)
     assert resume_latest(tmp_path, other, others) == 1
     assert others[0].param_groups[0]["peak_lr"] == 0.01
+    torch.manual_seed(4)
     step(other, others)
     assert same(dict(other.state_dict()), after)
-    assert torch.equal(torch.rand(5), random_after)
 
 
 def test_tied_tensors_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
@@ -239,20 +239,42 @@ def test_another_recipe_is_told_apart(tmp_path: Path) -> None:
     fewer: list[torch.optim.Optimizer] = [torch.optim.AdamW(model.part.parameters())]
     with pytest.raises(CheckpointError, match="other trainable parameters"):
         resume_latest(tmp_path, model, fewer)
-    wider = nn.Linear(6, 7)
     with pytest.raises(CheckpointError, match="does not fit this model"):
-        load_weights(newest(tmp_path), wider)
+        load_learnt(newest(tmp_path), nn.Linear(6, 7))
+    frozen, optimizers = make()
+    frozen.part.requires_grad_(False)
+    with pytest.raises(CheckpointError, match=r"other trainable tensors: \['part.bias'"):
+        resume_latest(tmp_path, frozen, optimizers)
 
 
-def test_a_part_is_loaded_by_its_prefix(tmp_path: Path) -> None:
-    states = saved_run(tmp_path)
-    part = nn.Linear(6, 3)
-    load_part(newest(tmp_path), "part.", part)
-    assert torch.equal(part.weight, states[-1]["part.weight"])
-    with pytest.raises(CheckpointError, match="missing"):
-        load_part(newest(tmp_path), "nothing.", part)
-    with pytest.raises(CheckpointError, match="does not fit"):
-        load_part(newest(tmp_path), "part.", nn.Linear(5, 3))
+def test_a_stage_that_began_with_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
+    model, optimizers = make()
+    save_checkpoint(tmp_path, 1, model, optimizers, started_from="these parts")
+    assert resume_latest(tmp_path, model, optimizers, "these parts") == 1
+    with pytest.raises(CheckpointError, match="from other parts, got one from these parts"):
+        resume_latest(tmp_path, model, optimizers, "other parts")
+
+
+def test_what_does_not_learn_is_not_saved_and_stays_as_it_is(tmp_path: Path) -> None:
+    model, optimizers = make()
+    model.first.requires_grad_(False)
+    step(model, optimizers)
+    save_checkpoint(tmp_path, 1, model, optimizers)
+    other, _ = make(seed=9)
+    before = other.first.weight.clone()
+    load_learnt(newest(tmp_path), other)
+    assert torch.equal(other.part.weight, model.part.weight)
+    assert torch.equal(other.first.weight, before)
+    bare = nn.Linear(6, 3)
+    load_learnt(newest(tmp_path), bare, "part.")
+    assert torch.equal(bare.weight, model.part.weight)
+
+
+def test_a_run_is_finished_when_its_last_step_is_saved(tmp_path: Path) -> None:
+    assert not is_finished(tmp_path, 3)
+    saved_run(tmp_path)
+    assert is_finished(tmp_path, 3)
+    assert not is_finished(tmp_path, 4)
 
 
 def test_a_full_disk_stops_the_save_and_leaves_the_last_one(

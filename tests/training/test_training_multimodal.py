@@ -1,111 +1,184 @@
-"""Learning on tasks: the loss of Eq. 4, the parts that learn, the batches of conversations."""
+"""Learning on tasks: the losses, the parts that learn, the batches of conversations."""
 
 import logging
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from tiny_recipe import PITCHES, SOUNDS, workspace
-from torch import Tensor, nn
+from tiny_recipe import SOUNDS, TASKS, tiny_recipe, tiny_start, workspace
+from torch import nn
 
-from eureka_audio.data.augment import AugmentConfig
 from eureka_audio.data.mixture import Batch, Sample
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError
 from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.text.chat import IGNORED_LABEL
 from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END, token_id
-from eureka_audio.training.multimodal import MultimodalCollator, MultimodalModel
-from eureka_audio.training.stages import Workspace, run_stage
-from eureka_audio.training.text_pretraining import PackedText, pack_text
+from eureka_audio.training.collator import MultimodalCollator
+from eureka_audio.training.ctc import blank_token
+from eureka_audio.training.lora import LoraConfig, add_lora
+from eureka_audio.training.multimodal import MultimodalModel, choose_trainable
+from eureka_audio.training.recipe import LossWeights, StageConfig
+from eureka_audio.training.workspace import Workspace, clip_encoder
 
-PARTS = ("audio_encoder", "adapter", "language_model")
-TASKS = {"words": {"transcribe": 1.0}, "sounds": {"sound": 1.0}}
+ALL = LossWeights(next_token=1.0, ctc=0.5, letters=0.3)
 
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    space = workspace(tmp_path_factory.mktemp("tiny"))
-    run_stage(space, "tokenizer")
-    return space
+    return workspace(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
 def sources(space: Workspace) -> dict[str, ClipSource]:
-    return space.sources({"words", "sounds"})
+    return space.sources(["words", "sounds"], heard=True)
 
 
-def collator(
-    space: Workspace, sources: dict[str, ClipSource], **settings: object
-) -> MultimodalCollator:
-    arguments: dict[str, object] = {"tasks": TASKS, "augment": None, **settings}
-    return MultimodalCollator(sources, space.processor, **arguments)  # type: ignore[arg-type]
-
-
-def some_batch(*sources: str) -> Batch:
-    names = sources or ("words", "sounds")
-    return Batch(tuple(Sample(name, i, 10 * i) for name in names for i in range(3)))
-
-
-def model_of(space: Workspace, *trainable: str, heads_weight: float = 0.0) -> MultimodalModel:
+@pytest.fixture(scope="module")
+def start() -> tuple[EurekaAudioForConditionalGeneration, EurekaAudioProcessor]:
     torch.manual_seed(0)
-    model = EurekaAudioForConditionalGeneration(space.config())
-    return MultimodalModel(model, trainable, heads_weight)
+    return tiny_start(tiny_recipe())
+
+
+@pytest.fixture(scope="module")
+def processor(start: Any) -> EurekaAudioProcessor:
+    return start[1]
+
+
+def stage(**changes: Any) -> StageConfig:
+    plain = {
+        "trainable": ["audio_encoder", "adapter", "ctc_head", "language_model"],
+        "losses": ALL.model_dump(),
+        "mixture": {"weights": {"words": 1, "sounds": 1}},
+        "tasks": TASKS,
+    }
+    return StageConfig.model_validate({**plain, **changes})
+
+
+def some_batch(*names: str) -> Batch:
+    return Batch(
+        tuple(Sample(name, i, 10 * i) for name in names or ("words", "sounds") for i in range(3))
+    )
+
+
+def learner(losses: LossWeights = ALL) -> MultimodalModel:
+    torch.manual_seed(0)
+    model, processor = tiny_start(tiny_recipe())
+    return MultimodalModel(model, losses, blank_token(processor.tokenizer))
+
+
+def forward(model: MultimodalModel, batch: dict[str, Any], **totals: float) -> Any:
+    tensors = {name: value for name, value in batch.items() if name != "counts"}
+    return model(**tensors, totals=batch["counts"] | totals)
 
 
 def test_a_batch_holds_each_clips_task_and_its_answer(
-    space: Workspace, sources: dict[str, ClipSource]
+    processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
 ) -> None:
-    batch = collator(space, sources)(some_batch())
-    tokenizer = space.processor.tokenizer
-    assert (
-        len(batch["input_ids"])
-        == len(batch["input_features"])
-        == len(batch["targets"]["ctc_lengths"])
-    )
-    assert batch["input_ids"].shape[1] % 32 == batch["input_features"].shape[2] % 32 == 0
+    batch = MultimodalCollator(sources, processor, stage())(some_batch())
+    assert len(batch["input_ids"]) == len(batch["input_features"]) == 6
+    assert batch["input_ids"].shape[1] % 16 == batch["input_features"].shape[2] % 16 == 0
+    learnt = 0
     for row in range(6):
-        learnt = [label for label in batch["labels"][row].tolist() if label != IGNORED_LABEL]
-        answer = tokenizer.decode(learnt).removesuffix(TURN_END).rstrip(".").lower()
+        labels = [label for label in batch["labels"][row].tolist() if label != IGNORED_LABEL]
+        learnt += len(labels)
+        answer = processor.tokenizer.decode(labels).removesuffix(TURN_END).rstrip(".").lower()
         if row < 3:
             assert answer == sources["words"].clips[row].transcript
-            assert batch["targets"]["ctc_lengths"][row] == len(answer)
+            assert batch["targets"]["letter_lengths"][row] == len(answer)
+            spelt = batch["targets"]["tokens"][row, : batch["targets"]["token_lengths"][row]]
+            assert processor.tokenizer.decode(spelt) == answer
         else:
             assert any(word in answer for label in SOUNDS for word in label.split())
-            assert batch["targets"]["ctc_lengths"][row] == 0
-        placeholders = (batch["input_ids"][row] == space.processor.audio_token_id).sum()
+            assert batch["targets"]["letter_lengths"][row] == 0  # certainly nobody speaks
+            assert batch["targets"]["token_lengths"][row] == -1  # no transcript: no tokens
+        placeholders = (batch["input_ids"][row] == processor.audio_token_id).sum()
         assert placeholders == -(-int(batch["feature_lengths"][row]) // 8)
+    assert batch["counts"]["next_token"] == learnt
 
 
-def test_a_batch_is_decided_by_its_seeds(space: Workspace, sources: dict[str, ClipSource]) -> None:
-    augment = AugmentConfig(mix_events_probability=0.0)
-    collate = collator(space, sources, augment=augment, text_lines=space.lines, text_share=0.5)
+def test_a_batch_is_decided_by_its_seeds(
+    space: Workspace, processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
+) -> None:
+    drawn = stage(augment={}, text_share=0.5)
+    collate = MultimodalCollator(sources, processor, drawn, texts=space.texts(drawn))
     first, second = collate(some_batch()), collate(some_batch())
-    assert first.keys() == second.keys()
     for tensors, again in ((first, second), (first["targets"], second["targets"])):
-        assert all(torch.equal(tensors[k], again[k]) for k in tensors if k != "targets")
-    plain = collator(space, sources)(some_batch())
+        assert tensors.keys() == again.keys()
+        same = [torch.equal(tensors[k], again[k]) for k in tensors if hasattr(tensors[k], "shape")]
+        assert all(same)
+    plain = MultimodalCollator(sources, processor, stage())(some_batch())
     assert not torch.equal(plain["feature_lengths"], first["feature_lengths"])
 
 
-def test_text_rows_are_learnt_whole_and_have_no_audio(
+def test_features_kept_on_disk_are_those_of_the_waveforms(
     space: Workspace, sources: dict[str, ClipSource]
 ) -> None:
-    batch = collator(space, sources, text_lines=["hello there"], text_share=1.0)(some_batch())
-    tokenizer = space.processor.tokenizer
+    model = learner().eval()
+    _, processor = tiny_start(tiny_recipe())
+    encode = clip_encoder(model.model, processor)
+    banks = {
+        name: encode([source.waveform(i) for i in range(3)]) for name, source in sources.items()
+    }
+    batches = [
+        MultimodalCollator(sources, processor, stage(), banks=kept)(some_batch())  # type: ignore[arg-type]
+        for kept in (None, banks)
+    ]
+    assert torch.equal(batches[0]["input_ids"], batches[1]["input_ids"])
+    assert batches[0]["counts"] == batches[1]["counts"]
+    assert "audio_features" in batches[1]
+    with torch.no_grad():
+        heard, kept = (forward(model, batch) for batch in batches)
+    for name, value in heard.metrics.items():
+        torch.testing.assert_close(kept.metrics[name], value, atol=2e-3, rtol=2e-3)
+
+
+def test_what_is_masked_of_features_is_drawn_by_the_seed(
+    processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
+) -> None:
+    rng = np.random.default_rng(0)
+    banks = {
+        name: [rng.standard_normal((40, 2, 32)).astype(np.float16) for _ in range(3)]
+        for name in sources
+    }
+    masked = stage(
+        trainable=["adapter", "ctc_head"],
+        feature_augment={"max_time_mask_fraction": 0.3, "channel_dropout": 0.2},
+    )
+    collate = MultimodalCollator(sources, processor, masked, banks=banks)  # type: ignore[arg-type]
+    first, again = collate(some_batch()), collate(some_batch())
+    assert torch.equal(first["audio_features"], again["audio_features"])
+    still = MultimodalCollator(sources, processor, masked, banks=banks, augmented=False)  # type: ignore[arg-type]
+    original = torch.from_numpy(banks["words"][0]).float()
+    assert torch.equal(still(some_batch())["audio_features"][0, :40], original)
+    changed = first["audio_features"][0, :40] != original
+    assert 0.1 < changed.float().mean() < 0.6
+
+
+def test_text_is_learnt_beside_audio(
+    processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
+) -> None:
+    collate = MultimodalCollator(
+        sources, processor, stage(text_share=1.0), texts=["hello <|im_end|> there"]
+    )
+    batch = collate(some_batch())
     assert len(batch["input_ids"]) == 12
-    assert len(batch["input_features"]) == len(batch["targets"]["ctc_lengths"]) == 6
-    expected = [*tokenizer.encode("hello there"), token_id(tokenizer, END_OF_TEXT)]
+    assert len(batch["input_features"]) == len(batch["targets"]["letters"]) == 6
+    end = token_id(processor.tokenizer, END_OF_TEXT)
     for row in range(1, 12, 2):
-        length = int(batch["attention_mask"][row].sum())
-        assert batch["input_ids"][row, :length].tolist() == expected
-        assert batch["labels"][row, :length].tolist() == expected
-    output = model_of(space, *PARTS, heads_weight=0.5)(**batch)
-    assert output.loss.isfinite()
+        ids = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())].tolist()
+        assert ids[-1] == end
+        assert processor.tokenizer.decode(ids[:-1]) == "hello <|im_end|> there"
+        assert token_id(processor.tokenizer, TURN_END) not in ids
+    assert forward(learner(), batch).loss.isfinite()
 
 
 def test_clips_without_a_fitting_task_are_left_out_and_said(
-    space: Workspace, sources: dict[str, ClipSource], caplog: pytest.LogCaptureFixture
+    processor: EurekaAudioProcessor,
+    sources: dict[str, ClipSource],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     source = sources["words"]
     clips = tuple(
@@ -114,109 +187,115 @@ def test_clips_without_a_fitting_task_are_left_out_and_said(
     )
     mixed = {"words": ClipSource("words", clips, source.bank)}
     with caplog.at_level(logging.WARNING):
-        collate = collator(space, mixed)
+        collate = MultimodalCollator(mixed, processor, stage())
     assert f"of {len(clips)} clips tried, 3 are fit for none" in caplog.text
     batch = collate(Batch(tuple(Sample("words", index, 0) for index in range(5))))
-    assert len(batch["input_ids"]) == len(batch["targets"]["ctc_lengths"]) == 2
+    assert len(batch["input_ids"]) == len(batch["targets"]["letters"]) == 2
     with pytest.raises(ConfigError, match=r"3 clips of \['words'\], fit for none"):
         collate(some_batch("words"))
 
 
-def test_settings_that_cannot_work_are_refused(
-    space: Workspace, sources: dict[str, ClipSource]
-) -> None:
-    for tasks in ({"words": {"transcribe": 1}}, {**TASKS, "sounds": {"transcribe": 1}}):
-        with pytest.raises(ConfigError, match="tasks for source 'sounds'"):
-            collator(space, sources, tasks=tasks)
-    with pytest.raises(ConfigError, match="did you mean 'transcribe'"):
-        collator(space, sources, tasks={**TASKS, "words": {"transcibe": 1}})
-    with pytest.raises(ConfigError, match="mix_events_probability 0"):
-        collator(space, sources, augment=AugmentConfig())
-    with pytest.raises(ConfigError, match=r"text_share of 0\.5, got none"):
-        collator(space, sources, text_share=0.5)
-
-
-@pytest.mark.parametrize("heads_weight", [0.0, 0.7])
 def test_the_loss_is_the_sum_of_its_parts(
-    space: Workspace, sources: dict[str, ClipSource], heads_weight: float
+    processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
 ) -> None:
-    model = model_of(space, *PARTS, heads_weight=heads_weight).eval()
-    output = model(**collator(space, sources)(some_batch()))
-    coef = model.model.config.adapter_config.router_aux_loss_coef
-    assert coef > 0
+    model = learner().eval()
+    batch = MultimodalCollator(sources, processor, stage())(some_batch())
+    output = forward(model, batch)
     parts = output.metrics
-    expected = parts["ntp_loss"] + coef * parts["load_balancing_loss"]
-    if heads_weight:
-        expected = expected + heads_weight * parts["heads_loss"]
-        weights = model.heads.config
-        torch.testing.assert_close(
-            parts["heads_loss"],
-            parts["ctc_loss"]
-            + weights.phone_loss_weight * parts["phone_loss"]
-            + weights.tag_loss_weight * parts["tag_loss"],
-        )
-    else:
-        assert "ctc_loss" not in parts
+    coef = model.model.config.adapter_config.router_aux_loss_coef
+    expected = (
+        parts["next_token_loss"]
+        + 0.5 * parts["ctc_loss"]
+        + 0.3 * parts["letters_loss"]
+        + coef * parts["load_balancing_loss"]
+    )
     torch.testing.assert_close(output.loss, expected)
-    assert 0.25 <= float(parts["busiest_expert_share"]) <= 1.0  # of four experts
+    heard = {
+        name: value
+        for name, value in batch.items()
+        if name in ("input_ids", "attention_mask", "labels", "input_features", "feature_lengths")
+    }
+    own = model.model(**heard)
+    torch.testing.assert_close(parts["next_token_loss"], own.ntp_loss)
+    torch.testing.assert_close(parts["load_balancing_loss"], own.load_balancing_loss)
+    half = forward(model, batch, **{name: 2 * count for name, count in batch["counts"].items()})
+    torch.testing.assert_close(half.loss, output.loss / 2)
+
+
+def test_spelling_alone_does_not_run_the_language_model(
+    processor: EurekaAudioProcessor,
+    sources: dict[str, ClipSource],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spelling = LossWeights(next_token=0, ctc=1)
+    settings = stage(losses=spelling, tasks={}, trainable=["adapter"])
+    batch = MultimodalCollator(sources, processor, settings)(some_batch())
+    assert "input_ids" not in batch
+    model = learner(spelling)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the language model was run")
+
+    monkeypatch.setattr(model.model.language_model, "forward", never)
+    monkeypatch.setattr(model.model.language_model.model, "forward", never)
+    forward(model, batch).loss.backward()
+    assert model.model.adapter.proj.weight.grad is not None
+    assert model.model.get_input_embeddings().weight.grad is None
 
 
 @pytest.mark.parametrize(
-    ("trainable", "heads_weight"),
-    [(("adapter",), 0.0), (("adapter", "language_model"), 0.0), (PARTS, 0.3)],
+    ("trainable", "learning"),
+    [
+        (("adapter",), {"adapter", "feature_mix"}),
+        (("adapter", "language_model"), {"adapter", "feature_mix", "language_model"}),
+        ((r"audio_encoder\.layers\.1\..*", "ctc_head"), {"audio_encoder", "ctc_head"}),
+    ],
 )
-def test_the_parts_that_train_get_gradients_and_the_others_none(
-    space: Workspace,
+def test_what_is_chosen_gets_gradients_and_the_rest_none(
+    processor: EurekaAudioProcessor,
     sources: dict[str, ClipSource],
     trainable: tuple[str, ...],
-    heads_weight: float,
+    learning: set[str],
 ) -> None:
-    model = model_of(space, *trainable, heads_weight=heads_weight)
-    model(**collator(space, sources)(some_batch())).loss.backward()
-    for part in PARTS:
-        module: nn.Module = getattr(model.model, part)
-        gradients = {name: p.grad for name, p in module.named_parameters()}
-        positions = gradients.pop("embed_positions.weight", None)
-        assert positions is None  # Whisper's are fixed sines
-        if part in trainable:
-            assert all(grad is not None for grad in gradients.values()), part
-            assert any(float(grad.abs().sum()) > 0 for grad in gradients.values()), part
-        else:
-            assert all(grad is None for grad in gradients.values()), part
-    assert (model.heads.ctc_head.weight.grad is not None) == (heads_weight > 0)
+    model = learner()
+    choose_trainable(model.model, trainable)
+    forward(model, MultimodalCollator(sources, processor, stage())(some_batch())).loss.backward()
+    with_gradient = {n for n, p in model.model.named_parameters() if p.grad is not None}
+    assert {name.split(".")[0] for name in with_gradient} == learning
+    assert not any("embed_positions" in name for name in with_gradient)  # Whisper's fixed sines
+    if "audio_encoder" in learning:
+        assert {n.split(".")[2] for n in with_gradient if n.startswith("audio_enc")} == {"1"}
+
+
+def test_a_pattern_that_matches_nothing_is_refused() -> None:
+    model = nn.ModuleDict({"adapter": nn.Linear(2, 2)})
+    with pytest.raises(ConfigError, match=r"'adaptr', which matches none of 2, such as adapter"):
+        choose_trainable(model, ["adaptr"])
+    with pytest.raises(ConfigError, match="'ctc_head', which matches none"):
+        choose_trainable(model, ["ctc_head"])
+
+
+def test_with_low_rank_updates_the_language_model_itself_stays() -> None:
+    model = learner().model
+    add_lora(model.language_model, LoraConfig(rank=2))
+    choose_trainable(model, ["adapter", "language_model"], LoraConfig(rank=2))
+    learning = [n for n, p in model.named_parameters() if p.requires_grad]
+    inside = [name for name in learning if name.startswith("language_model.")]
+    assert len(inside) == 2 * 4 * 2  # layers, projections, matrices
+    assert all(name.endswith(("lora_up", "lora_down")) for name in inside)
 
 
 def test_a_few_answers_are_learnt_by_heart(
-    space: Workspace, sources: dict[str, ClipSource]
+    processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
 ) -> None:
-    model = model_of(space, *PARTS).train()
-    batch = collator(space, sources)(some_batch())
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    losses: list[Tensor] = []
+    model = learner().train()
+    batch = MultimodalCollator(sources, processor, stage())(some_batch())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses: list[float] = []
     for _ in range(25):
-        loss = model(**batch).loss
+        loss = forward(model, batch).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.detach())
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
-
-
-def test_text_is_packed_end_to_end(space: Workspace) -> None:
-    tokenizer = space.processor.tokenizer
-    lines = ["one two", "three", "<|im_end|> stays text"]
-    rows = pack_text(lines, tokenizer, row_length=4)
-    end = token_id(tokenizer, END_OF_TEXT)
-    whole = "".join(line + END_OF_TEXT for line in lines)
-    assert whole.startswith(tokenizer.decode(rows.reshape(-1).tolist()))
-    assert (rows == end).sum() >= 2
-    assert token_id(tokenizer, TURN_END) not in rows
-    batch = PackedText(rows)(Batch((Sample("text", 1, 0), Sample("text", 0, 0))))
-    assert batch["input_ids"].tolist() == rows[[1, 0]].tolist()
-    with pytest.raises(ConfigError, match="one row of 100 tokens, got 3 tokens"):
-        pack_text(["o", ""], tokenizer, row_length=100)
-
-
-def test_words_of_the_data_are_words_of_the_text(space: Workspace) -> None:
-    assert set(PITCHES) <= set(space.lines)
-    assert (Path(space.run) / "processor" / "tokenizer.json").is_file()

@@ -40,19 +40,20 @@ class Net(nn.Module):
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(8, 1)
 
-    def forward(self, noise: Tensor) -> Output:
+    def forward(self, noise: Tensor, totals: dict[str, float]) -> Output:
         hidden = self.embed(noise)
         for layer in self.layers:
             if self.training and torch.rand([]) < 0.3:
                 continue
             hidden = hidden + self.dropout(layer(hidden).relu())
-        loss = (self.head(hidden) - noise.sum(-1, keepdim=True)).square().mean()
+        loss = (self.head(hidden) - noise.sum(-1, keepdim=True)).square().sum() / totals["rows"]
         return Output(loss, {"half": loss.detach() / 2})
 
 
 def collate(batch: Batch) -> TensorBatch:
     rows = [np.random.default_rng(sample.seed).standard_normal(5) for sample in batch.samples]
-    return {"noise": torch.tensor(np.stack(rows), dtype=torch.float32)}
+    noise = torch.tensor(np.stack(rows), dtype=torch.float32)
+    return {"noise": noise, "counts": {"rows": len(rows)}}
 
 
 def batches(num_workers: int) -> Callable[[int, int], Iterator[TensorBatch]]:
@@ -60,7 +61,7 @@ def batches(num_workers: int) -> Callable[[int, int], Iterator[TensorBatch]]:
     lengths = {"a": np.random.default_rng(0).uniform(0.5, 3.0, 25)}
     plan = MixturePlan(lengths, {"a": 1}, samples_per_epoch=25, batch_seconds=12.0, seed=3)
     return lambda first, last: stream_batches(
-        plan, collate, first_step=first, last_step=last, num_workers=num_workers
+        plan, collate, steps=range(first, last), num_workers=num_workers
     )
 
 
@@ -167,9 +168,9 @@ class Exploding(Net):
         self.where = where
         self.calls = 0
 
-    def forward(self, noise: Tensor) -> Output:
+    def forward(self, noise: Tensor, totals: dict[str, float]) -> Output:
         self.calls += 1
-        output = super().forward(noise)
+        output = super().forward(noise, totals)
         if self.calls <= 3:
             return output
         if self.where == "loss":
@@ -282,6 +283,6 @@ def test_bfloat16_is_used_where_it_is_wanted_and_there(
     model.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     settings = config(precision=precision)
     batch = next(batches(0)(0, 1))
-    train_step(model, batch, build_optimizers(model, settings.optimizer), 1.0, settings)
+    train_step(model, [batch], build_optimizers(model, settings.optimizer), 1.0, settings)
     assert seen == [autocast]
     assert fast_type(torch.device("cuda")) is torch.bfloat16

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GROUP_FILES = 128
 
 STDIN = "-"
+KEY_VARIABLE = "EUREKA_AUDIO_API_KEY"  # of a server: what it asks for, what its clients send
 
 Answer = Callable[["EurekaAudio", list[Any]], "Sequence[Reply | Transcript | EurekaAudioError]"]
 
@@ -68,8 +69,21 @@ def check_words(option: str, words: str) -> None:
         raise ConfigError(f"{option}: expected some text, got {words!r}; write something")
 
 
+def load_model(args: argparse.Namespace) -> "EurekaAudio":
+    """The model that `add_model_arguments` names."""
+    from eureka_audio.inference.assistant import EurekaAudio
+
+    quieten()
+    return EurekaAudio.from_pretrained(
+        args.model, device=args.device, allow_unverified=args.allow_unverified
+    )
+
+
 def answer_files(
-    args: argparse.Namespace, answer: Answer, write: Callable[[str, Any], None] | None = None
+    args: argparse.Namespace,
+    answer: Answer,
+    write: Callable[[str, Any], None] | None = None,
+    load: Callable[[argparse.Namespace], Any] = load_model,
 ) -> int:
     """Load the model, answer every file, print the answers; returns the exit code.
 
@@ -77,21 +91,17 @@ def answer_files(
         args: of `add_model_arguments`.
         answer: asks the model about a group of recordings.
         write: what becomes of the answer about one; by default it is printed.
+        load: where the model comes from.
 
     Raises:
         ConfigError: stdin is named more than once.
         CheckpointError: no such model.
     """
-    from eureka_audio.inference.assistant import EurekaAudio
-
     if args.files.count(STDIN) > 1:
         raise ConfigError("-: expected stdin once among the files, got it twice; name it once")
     write = write or _printer(args)
-    quieten()
     try:
-        model = EurekaAudio.from_pretrained(
-            args.model, device=args.device, allow_unverified=args.allow_unverified
-        )
+        model = load(args)
     except CheckpointError as error:
         if args.json:  # an object for each input is promised, whatever happens
             for path in args.files:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eureka_audio.asking.batches import BatchedModel
+from eureka_audio.asking.keys import content_key
 from eureka_audio.dataflux.caller import NamedModel
 from eureka_audio.dataflux.config import FluxConfig, ModelConfig, ScenesConfig
 from eureka_audio.errors import AudioError, ConfigError
@@ -100,7 +101,7 @@ def _load(name: str, device: str | None) -> tuple[AudioLanguageModel, str]:
     from eureka_audio.cli.arguments import quieten
     from eureka_audio.cli.evaluation_model import folder_fingerprint
     from eureka_audio.inference.assistant import EurekaAudio
-    from eureka_audio.inference.loading import find_checkpoint
+    from eureka_audio.parts.names import find_checkpoint
 
     quieten()
     folder = find_checkpoint(name)
@@ -134,7 +135,8 @@ def read_audio(config: FluxConfig, out: Path) -> Iterator[AudioClip]:
                 f"audio: expected a folder or a manifest, but there is none at {path}"
             )
     if config.scenes is not None:
-        yield from read_clips([_scenes(config.scenes, out / SCENES)])
+        name = content_key(config.scenes.model_dump(mode="json"))[:8]
+        yield from read_clips([_scenes(config.scenes, out / f"{SCENES}-{name}")])
 
 
 def _recordings(folder: Path) -> Iterator[AudioClip]:

@@ -80,13 +80,14 @@ def _run(args: argparse.Namespace) -> int:
     identity = identity_of(config, taxonomy, models)
     out: Path = args.out
     with open_store(out) as store:
-        hard = None
+        if (out / IDENTITY).exists() and not args.refresh:
+            claim_folder(out, identity)  # another run's folder is left as it is
+        clips = read_audio(config, out.resolve())
         if args.refresh:
-            hard = _set_aside(store, args.hard_exemplars)
-        elif not (out / IDENTITY).exists():
-            claim_folder(out, identity)
+            clips = iter(list(clips))  # before anything is set aside
+            _set_aside(store, args.hard_exemplars)
+        load_clips(store, clips, config.seed)
         claim_folder(out, identity)
-        load_clips(store, read_audio(config, out.resolve()), config.seed)
         if any(model.kind == "rules" for model in config.models.values()):
             print(
                 "note: questions or verdicts come from rules that know our own labels only; this "
@@ -95,7 +96,7 @@ def _run(args: argparse.Namespace) -> int:
             )
         budget = min(config.selection.budget, store.num_clips())
         with _Bar(len(leaves) * budget) as bar:
-            run = Run(config, leaves, models, store, hard or _kept_exemplars(store), bar.advance)
+            run = Run(config, leaves, models, store, _kept_exemplars(store), bar.advance)
             books = asyncio.run(_until_told(run))
         num_rows = write_kept(store)
     _tell(books, out, num_rows)
@@ -104,8 +105,8 @@ def _run(args: argparse.Namespace) -> int:
     return EXIT_FAILED if books.fates["failed"] else EXIT_GOOD
 
 
-def _set_aside(store: "Store", hard_exemplars: bool) -> "Mapping[str, Sequence[Exemplar]]":
-    """Keep the set as it was, forget its items, and give its hard ones as exemplars."""
+def _set_aside(store: "Store", hard_exemplars: bool) -> None:
+    """Keep the set as it was, forget its items, and make its hard ones exemplars if asked to."""
     from eureka_audio.asking.claim import IDENTITY
     from eureka_audio.dataflux.loop import EXEMPLARS, hard_exemplars_of
     from eureka_audio.dataflux.store import KEPT
@@ -121,7 +122,6 @@ def _set_aside(store: "Store", hard_exemplars: bool) -> "Mapping[str, Sequence[E
     rows = {leaf: [one.model_dump() for one in some] for leaf, some in hard.items()}
     store.set_fact(EXEMPLARS, rows)
     store.forget_items()
-    return hard
 
 
 def _kept_exemplars(store: "Store") -> "Mapping[str, Sequence[Exemplar]]":

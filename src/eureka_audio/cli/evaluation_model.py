@@ -62,7 +62,7 @@ def chosen_model(args: argparse.Namespace) -> NamedModel:
     if ":" in args.model:
         return _made_by(args.model)
     from eureka_audio.inference.assistant import EurekaAudio
-    from eureka_audio.inference.loading import find_checkpoint
+    from eureka_audio.parts.names import find_checkpoint
 
     quieten()
     folder = find_checkpoint(args.model)

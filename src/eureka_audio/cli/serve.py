@@ -5,12 +5,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eureka_audio.cli.arguments import KEY_VARIABLE, quieten
 from eureka_audio.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from eureka_audio.server.limits import ServerSettings
-
-KEY_VARIABLE = "EUREKA_AUDIO_API_KEY"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,6 +33,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="what clients may call it (default: as --model)",
     )
     parser.add_argument("--device", metavar="D", help="cpu or cuda (default: a GPU, if any)")
+    parser.add_argument(
+        "--allow-unverified",
+        action="store_true",
+        help="load a folder that has no checksums.json to notice damage by",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=int, default=8000, metavar="P", help="default: 8000")
     parser.add_argument(
@@ -73,16 +77,25 @@ def run(args: argparse.Namespace) -> int:
         MissingDependencyError: the extra `server` is not installed.
         ConfigError: a number out of range, a folder that is none, an empty key.
     """
+    settings = settings_of(args)
     try:
+        from eureka_audio.inference.assistant import EurekaAudio
         from eureka_audio.server.run import run as run_server
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"serving needs {error.name}; pip install 'eureka-audio[server]'"
         ) from error
-    from eureka_audio.cli.arguments import quieten
-
     quieten()
-    return run_server(settings_of(args), args.host, args.port, args.device)
+
+    def load() -> "EurekaAudio":
+        return EurekaAudio.from_pretrained(
+            args.model,
+            device=args.device,
+            allow_unverified=args.allow_unverified,
+            batch_size=settings.max_batch_size,
+        )
+
+    return run_server(settings, load, args.host, args.port)
 
 
 def settings_of(args: argparse.Namespace) -> "ServerSettings":
@@ -96,9 +109,15 @@ def settings_of(args: argparse.Namespace) -> "ServerSettings":
         ("--max-pending", args.max_pending),
         ("--max-audio-seconds", args.max_audio_seconds),
         ("--idle-unload", args.idle_unload),
+        ("--drain-timeout", args.drain_timeout),
     ):
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{option}: expected more than 0, got {value}; change it")
+    if not 0 <= args.port < 2**16:
+        raise ConfigError(f"--port: expected 0 to 65535, got {args.port}; choose another")
+    for name in args.served_model_name or ():
+        if not name.strip():
+            raise ConfigError("--served-model-name: expected names, got an empty one; drop it")
     for folder in args.allow_folder:
         if not folder.is_dir():
             raise ConfigError(f"--allow-folder: expected a folder, found none at {folder}")

@@ -1,4 +1,4 @@
-"""``eureka-audio synthesize``: speech, digits, voices, readings, sounds, or composed scenes."""
+"""``eureka-audio synthesize``: speech, digits, sounds, composed scenes, or chats."""
 
 import argparse
 from collections import Counter
@@ -10,52 +10,62 @@ from eureka_audio.records import Split
 if TYPE_CHECKING:
     from eureka_audio.synthesis.corpora import SentenceBook
 
+PROMPTS = "speechocean762"  # whose training sentences are said by synthetic voices, too
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "synthesize",
-        help="make training audio whose labels are true by construction",
-        description="Make synthetic speech, rendered sounds, or scenes composed of recordings, "
-        "sounds and speech. The same seed makes the same clips.",
+        help="make training data whose labels are true by construction",
+        description="Make synthetic speech, rendered sounds, scenes composed of recordings, sounds "
+        "and speech, or chats of a language model with itself. The same seed makes the same.",
     )
     kinds = parser.add_subparsers(
-        dest="kind", required=True, metavar="{speech,digits,voices,readings,sounds,scenes}"
+        dest="kind", required=True, metavar="{speech,digits,sounds,scenes,chats}"
     )
     speech = kinds.add_parser(
         "speech", help="sentences of free texts, said by many synthetic voices"
     )
     digits = kinds.add_parser("digits", help="single digits, said by the same voices")
-    voices = kinds.add_parser(
-        "voices", help="short sentences and digits, said by the voices of Kokoro, a neural engine"
-    )
-    readings = kinds.add_parser(
-        "readings", help="sentences as phones and their times, without sound, for the oracle"
-    )
     sounds = kinds.add_parser("sounds", help="single sounds and pieces of music, rendered by code")
     scenes = kinds.add_parser("scenes", help="several sounds and voices, with events and captions")
-    for kind in (speech, digits, voices, readings, sounds, scenes):
+    chats = kinds.add_parser(
+        "chats", help="questions and answers that a language model writes, so that it still chats"
+    )
+    for kind in (speech, digits, sounds, scenes, chats):
         kind.add_argument(
-            "--out", type=Path, required=True, help="folder for the clips and their manifest"
+            "--out", type=Path, required=True, help="folder for what is made and its manifest"
         )
         kind.add_argument(
-            "--num", type=int, required=True, help="how many clips (of the train split, for speech)"
+            "--num", type=int, required=True, help="how many (clips of the train split, for speech)"
         )
         kind.add_argument("--seed", type=int, default=0, help="same seed, same clips (default: 0)")
     for kind in (sounds, scenes):
         kind.add_argument(
             "--split", choices=get_args(Split), default="train", help="(default: train)"
         )
-    for kind in (speech, voices, readings, scenes):
+    for kind in (speech, scenes):
         kind.add_argument("--recordings", type=Path, help="pack of recorded datasets to draw on")
-    for kind in (speech, voices, readings):
-        kind.add_argument(
-            "--num-reserved",
-            type=int,
-            default=600,
-            help="clips of dev and test of the speech together (default: 600)",
-        )
-    for kind in (speech, digits, voices, readings):
+    speech.add_argument(
+        "--num-reserved",
+        type=int,
+        default=600,
+        help="clips of dev and test together (default: 600)",
+    )
+    speech.add_argument(
+        "--held-out",
+        type=Path,
+        help="file of sentences that no training text may hold: read, and those of dev and test "
+        "are added (default: held_out.txt beside <out>)",
+    )
+    chats.add_argument(
+        "--language-model",
+        default="smollm2-135m",
+        help="a part of the catalogue, a folder or a hub id (default: smollm2-135m)",
+    )
+    chats.add_argument("--device", default="auto", help="(default: auto)")
+    for kind in (speech, digits):
         kind.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     scenes.add_argument("--speech", type=Path, help="folder that 'synthesize speech' has filled")
     parser.set_defaults(run=run)
@@ -69,10 +79,8 @@ def run(args: argparse.Namespace) -> int:
         return _speech(args)
     if args.kind == "digits":
         return _digits(args)
-    if args.kind == "voices":
-        return _voices(args)
-    if args.kind == "readings":
-        return _readings(args)
+    if args.kind == "chats":
+        return _chats(args)
     if args.kind == "sounds":
         made = (render_sound(args.seed, index, args.split) for index in range(args.num))
         print(f"kept {write_clips(args.out, made)} of {args.num} sounds in {args.out}")
@@ -90,41 +98,34 @@ def _speech(args: argparse.Namespace) -> int:
     return _report(fates, args.num + args.num_reserved)
 
 
-def _voices(args: argparse.Namespace) -> int:
-    from eureka_audio.synthesis.corpora import ShortBook
-    from eureka_audio.synthesis.speech import synthesize_speech
-
-    book = ShortBook(args.seed, _sentence_book(args))
-    fates = synthesize_speech(
-        args.out, book, args.seed, args.num, args.workers, name="voice", engine="kokoro"
-    )
-    return _report(fates, args.num + len(book.reserved))
-
-
-def _readings(args: argparse.Namespace) -> int:
-    from eureka_audio.manifest import write_manifest
-    from eureka_audio.synthesis.corpora import ReadingBook
-    from eureka_audio.synthesis.readings import read
-
-    book = ReadingBook(args.seed, _sentence_book(args))
-    clips = list(read(book, args.seed, args.num, args.workers))
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_manifest(args.out / "manifest.jsonl", clips)
-    print(f"kept {len(clips)} of {args.num} readings in {args.out}")
-    return 0
-
-
 def _sentence_book(args: argparse.Namespace) -> "SentenceBook":
-    """Of the corpus of this seed: what it reserves for dev and test is the same in every call."""
+    """The book of this seed, which obeys the file of held-out sentences and adds its own to it."""
+    from eureka_audio.data.held_out import FILE_NAME, add_held_out, read_held_out
     from eureka_audio.data.recordings import recordings
     from eureka_audio.synthesis.corpora import SentenceBook
+    from eureka_audio.text.words import words_of
 
-    prompts: dict[Split, set[str]] = {"train": set(), "dev": set(), "test": set()}
+    path = args.held_out or args.out.absolute().parent / FILE_NAME
+    before = set(read_held_out(path) if path.is_file() else ())
+    prompts, held_out = set(), set()
     for clip in recordings(args.recordings) if args.recordings else []:
-        if clip.transcript and clip.source.startswith("speechocean762"):
-            prompts[clip.split].add(clip.transcript)
-    held_out = prompts["dev"] | prompts["test"]
-    return SentenceBook(args.seed, prompts["train"], held_out, args.num_reserved)
+        if clip.transcript and clip.source.startswith(PROMPTS):
+            (prompts if clip.split == "train" else held_out).add(clip.transcript)
+        elif clip.transcript and clip.split != "train":
+            before.add(" ".join(words_of(clip.transcript)))
+    book = SentenceBook(args.seed, prompts, held_out, args.num_reserved, before)
+    reserved = {sentence.words for sentence in book.reserved}
+    add_held_out(path, (before | held_out | reserved) - {""})
+    return book
+
+
+def _chats(args: argparse.Namespace) -> int:
+    from eureka_audio.synthesis.chats import write_chats
+
+    path = args.out / "chats.jsonl"
+    num_kept = write_chats(path, args.language_model, args.num, args.seed, args.device)
+    print(f"kept {num_kept} of {args.num} chats in {path}")
+    return 0
 
 
 def _digits(args: argparse.Namespace) -> int:

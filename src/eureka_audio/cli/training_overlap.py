@@ -17,7 +17,6 @@ from tqdm import tqdm
 from eureka_audio.data.evaluation_set import dataset_of, read_clips
 from eureka_audio.data.recordings import DATASETS
 from eureka_audio.durable import atomic_write
-from eureka_audio.errors import EurekaAudioError
 from eureka_audio.evaluation.contamination import (
     Contamination,
     Decode,
@@ -25,6 +24,7 @@ from eureka_audio.evaluation.contamination import (
     find_overlaps,
 )
 from eureka_audio.records import AudioClip
+from eureka_audio.training.conversations import read_told
 from eureka_audio.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -34,25 +34,22 @@ REPORT = "contamination.json"
 MAX_SHOWN = 5
 
 
-def training_clips(recipe: Recipe, data: Path, recordings: Path) -> list[AudioClip]:
-    """Every clip that some stage of a recipe learns from, once.
-
-    A source whose folder is not there yet is passed over: the stage that needs it will say so.
-    """
-    mixtures = [stage.mixture for stage in recipe.encoders.values()]
-    mixtures += [stage.mixture for stage in recipe.stages.values()]
-    mixtures += [stage.mixture for stage in recipe.oracles.values()]
-    names = {name for mixture in mixtures for name in mixture.weights}
+def training_clips(recipe: Recipe, data: Path, recordings: Path | None) -> list[AudioClip]:
+    """Every clip that some stage of a recipe learns from, once."""
+    names = {name for stage in recipe.stages.values() for name in stage.source_names}
     clips: dict[str, AudioClip] = {}
-    for name in sorted(names & recipe.sources.keys()):
-        try:
-            clips |= {clip.path: clip for clip in recipe.sources[name].read(data, recordings)}
-        except EurekaAudioError as error:
-            logger.info("not compared with the evaluation sets: source %s (%s)", name, error)
+    for name in sorted(names):
+        source = recipe.sources[name]
+        if source.conversations is None:
+            clips |= {clip.path: clip for clip in source.read(data, recordings)}
+        else:
+            clips |= {clip.path: clip for clip in read_told(data / source.conversations)[0]}
     return list(clips.values())
 
 
-def evaluation_clips(sources: Sequence[Path], data: Path, recordings: Path) -> list[AudioClip]:
+def evaluation_clips(
+    sources: Sequence[Path], data: Path, recordings: Path | None
+) -> list[AudioClip]:
     """What training must not have met.
 
     Args:
@@ -64,13 +61,17 @@ def evaluation_clips(sources: Sequence[Path], data: Path, recordings: Path) -> l
     """
     if not sources:
         own = sorted(data.glob("*/test/manifest.jsonl"))
-        has_pack = any((recordings / name / "manifest.jsonl").is_file() for name in DATASETS)
-        return read_clips([recordings] if has_pack else [], "test") + read_clips(own)
+        packs = [recordings] if recordings is not None and _is_pack(recordings) else []
+        return read_clips(packs, "test") + read_clips(own)
     clips = []
     for source in sources:
         is_pack = source.is_dir() and not (source / "manifest.jsonl").is_file()
         clips += read_clips([source], "test" if is_pack else None)
     return clips
+
+
+def _is_pack(folder: Path) -> bool:
+    return any((folder / name / "manifest.jsonl").is_file() for name in DATASETS)
 
 
 def check_overlap(

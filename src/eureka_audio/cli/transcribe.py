@@ -6,12 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eureka_audio.cli.arguments import add_model_arguments, answer_files, as_json, check_words
+from eureka_audio.cli.arguments import (
+    KEY_VARIABLE,
+    add_model_arguments,
+    answer_files,
+    as_json,
+    check_words,
+    load_model,
+)
 from eureka_audio.cli.outcome import print_json, print_text, printable
 from eureka_audio.errors import ConfigError
 from eureka_audio.protocols import Transcript
 
 if TYPE_CHECKING:
+    from eureka_audio.clients.transcription import TranscriptionClient
     from eureka_audio.inference.assistant import EurekaAudio
 
 FORMATS = ("text", "json", "srt", "vtt")
@@ -52,6 +60,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="DIR",
         help="write DIR/NAME.FORMAT for each file instead of printing it",
     )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="ask a server that speaks OpenAI's API, such as http://localhost:8000/v1; the key is "
+        f"read from {KEY_VARIABLE}",
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,12 +79,14 @@ def run(args: argparse.Namespace) -> int:
     if args.language is not None:
         check_words("--language", args.language)
     _check_format(args)
+    load = load_model if args.server is None else connect
     if args.format is None and args.timestamps is None and args.out is None:
         return answer_files(
             args,
             lambda model, files: model.transcribe(
                 files, args.language, num_beams=args.num_beams, errors="return"
             ),
+            load=load,
         )
     args.json = args.json or args.format == "json"
     # Segments, too, are better where the times of words are known.
@@ -86,7 +102,28 @@ def run(args: argparse.Namespace) -> int:
             errors="return",
         )
 
-    return answer_files(args, answer, _writer(args))
+    return answer_files(args, answer, _writer(args), load)
+
+
+def connect(args: argparse.Namespace) -> "TranscriptionClient":
+    """The server that is asked in the place of a model.
+
+    Raises:
+        ConfigError: an address that is none, or an option that only a model at hand understands.
+    """
+    import os
+
+    from eureka_audio.clients.transcription import TranscriptionClient
+    from eureka_audio.clients.wire import Endpoint
+
+    for option in ("num_beams", "device"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise ConfigError(f"--{name}: expected nothing beside --server; leave it out")
+    url = args.server.rstrip("/")
+    url = url if url.endswith("/v1") else f"{url}/v1"
+    endpoint = Endpoint(url, os.environ.get(KEY_VARIABLE, ""), timeout_seconds=600.0)
+    return TranscriptionClient(endpoint, args.model)
 
 
 def _check_format(args: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ sample, in any worker and after any resume.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -25,7 +24,6 @@ class AugmentConfig(Config):
     Unstated: the paper names no augmentation. These suit a few hours of clean, close speech.
     """
 
-    mix_events_probability: float = 0.4
     sound_as_noise_probability: float = 0.3
     speed_probability: float = 0.7
     speed_range: tuple[float, float] = (0.9, 1.12)
@@ -44,30 +42,26 @@ class AugmentConfig(Config):
     max_mel_mask_fraction: float = 0.2
 
 
-class Timeline(NamedTuple):
-    """Where a moment of a clip lies after augmentation: at `seconds / speed + shift_seconds`."""
+class FeatureAugmentConfig(Config):
+    """What is taken away of encoder features, so that no clip is learnt by heart.
 
-    speed: float = 1.0
-    shift_seconds: float = 0.0
+    Unstated: the paper names no augmentation. This is what can be done to a frozen encoder's
+    features after they were computed once.
 
-    def place(self, seconds: float) -> float:
-        """The second at which what was at `seconds` is heard now."""
-        return seconds / self.speed + self.shift_seconds
+    Attributes:
+        num_time_masks: stretches of time in which nothing is heard, at most this many.
+        max_time_mask_fraction: of the clip, the length of one.
+        channel_dropout: share of the channels that are silent for a whole clip.
+    """
 
-
-UNMOVED = Timeline()
-
-
-class Augmented(NamedTuple):
-    """Samples `(S',)` after augmentation, and where their moments went."""
-
-    samples: Samples
-    timeline: Timeline
+    num_time_masks: int = 2
+    max_time_mask_fraction: float = 0.06
+    channel_dropout: float = 0.05
 
 
 def augment_waveform(
     samples: Samples, config: AugmentConfig, rng: np.random.Generator, noise: NoiseSource
-) -> Augmented:
+) -> Samples:
     """Speed, room, noise, band limit, silence around and gain, each by chance.
 
     Args:
@@ -79,15 +73,11 @@ def augment_waveform(
     Returns:
         float32 in [-1, 1]; their number S' differs from S where speed or shift acted.
     """
-    speed, before = 1.0, 0
     if rng.random() < config.speed_probability:
-        speed = float(rng.uniform(*config.speed_range))
-        samples = change_speed(samples, speed)
+        samples = change_speed(samples, float(rng.uniform(*config.speed_range)))
     if rng.random() < config.shift_probability:
-        before, after = map(
-            int, rng.integers(0, int(config.max_shift_seconds * SAMPLING_RATE) + 1, size=2)
-        )
-        samples = np.pad(samples, (before, after))
+        most = int(config.max_shift_seconds * SAMPLING_RATE)
+        samples = np.pad(samples, tuple(rng.integers(0, most + 1, size=2)))
     if rng.random() < config.room_probability:
         samples = add_room(samples, float(rng.uniform(*config.room_decay_seconds)), rng)
     if rng.random() < config.noise_probability:
@@ -97,8 +87,8 @@ def augment_waveform(
     if rng.random() < config.band_limit_probability:
         samples = limit_band(samples, int(rng.integers(*config.band_limit_hz)))
     samples = samples * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
-    clipped = np.clip(samples, -1.0, 1.0).astype(np.float32)
-    return Augmented(clipped, Timeline(speed, before / SAMPLING_RATE))
+    clipped: Samples = np.clip(samples, -1.0, 1.0).astype(np.float32)
+    return clipped
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:
@@ -160,3 +150,24 @@ def mask_features(features_MF: Samples, config: AugmentConfig, rng: np.random.Ge
         start = int(rng.integers(0, num_mel_bins - width + 1))
         features_MF[start : start + width, :] = fill
     return features_MF
+
+
+def mask_encoder_features(
+    features: Samples, config: FeatureAugmentConfig, rng: np.random.Generator
+) -> Samples:
+    """Set a few stretches of time, and some channels, to the clip's mean.
+
+    Args:
+        features: `(L, ...)` encoder frames; not changed.
+        config: number and width of the masks.
+        rng: draws their places.
+    """
+    features = features.copy()
+    fill = features.mean(axis=0)
+    for _ in range(config.num_time_masks):
+        width = int(rng.integers(0, int(len(features) * config.max_time_mask_fraction) + 1))
+        start = int(rng.integers(0, len(features) - width + 1))
+        features[start : start + width] = fill
+    dropped = rng.random(features.shape[1:]) < config.channel_dropout
+    features[:, dropped] = fill[dropped]
+    return features

@@ -28,21 +28,21 @@ class _PlannedBatches(Dataset[TensorBatch]):
 
 
 def stream_batches(
-    plan: MixturePlan, collate: Collate, *, first_step: int, last_step: int, num_workers: int = 0
+    plan: MixturePlan, collate: Collate, *, steps: range, num_workers: int = 0
 ) -> Iterator[TensorBatch]:
-    """The batches of steps `first_step` .. `last_step` - 1, in order.
+    """The batches of these steps of the plan, in order.
 
     Args:
         plan: says which samples form the batch of a step.
         collate: turns them into tensors; must draw chance only from the samples' seeds.
-        first_step: the step to begin with (0, or where a checkpoint was saved).
-        last_step: the step to stop before.
+        steps: from 0, or from where a checkpoint was saved; with gaps where several processes
+            share a plan.
         num_workers: processes that prepare batches ahead; 0 prepares them in this one.
     """
     loader = DataLoader(
         _PlannedBatches(plan, collate),
         batch_size=None,
-        sampler=range(first_step, last_step),
+        sampler=steps,
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         worker_init_fn=_one_thread,

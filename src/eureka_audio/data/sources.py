@@ -1,25 +1,18 @@
 """A source of training material: clips of one kind, ready to be heard."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eureka_audio.data.augment import (
-    UNMOVED,
-    AugmentConfig,
-    Timeline,
-    augment_waveform,
-    mix_at_snr,
-)
+from eureka_audio.data.augment import AugmentConfig, augment_waveform
 from eureka_audio.data.mixture import Sample
 from eureka_audio.data.waveforms import WaveformBank
 from eureka_audio.errors import TrainingError
-from eureka_audio.records import AudioClip
+from eureka_audio.records import AudioClip, Conversation
 from eureka_audio.synthesis.noise import some_noise
 
 
@@ -31,16 +24,22 @@ class ClipSource:
         name: of the source.
         clips: their records.
         bank: their waveforms; `None` where nobody listens, and the records alone are read.
+        conversations: what is said about each, where it is told and not drawn.
     """
 
     name: str
     clips: tuple[AudioClip, ...]
     bank: WaveformBank | None
+    conversations: tuple[Conversation, ...] | None = None
 
     @classmethod
     def open(cls, name: str, clips: Sequence[AudioClip], cache: Path) -> "ClipSource":
         """Decode the clips into a bank under `cache`, or find them there."""
-        return cls(name, tuple(clips), WaveformBank.open(clips, cache))
+        return cls(name, tuple(clips), None).heard(cache)
+
+    def heard(self, cache: Path) -> "ClipSource":
+        """The same source with its waveforms, kept under `cache`."""
+        return replace(self, bank=WaveformBank.open(self.clips, cache))
 
     def waveform(self, index: int) -> NDArray[np.float32]:
         """Waveform `(S,)` of one clip."""
@@ -64,40 +63,21 @@ class ClipSource:
         )
 
 
-class HeardSample(NamedTuple):
-    """What one sample sounds like: its waveform `(S,)`, the clips that can be heard in it, and
-    where the moments of the first of them lie.
-    """
-
-    waveform: NDArray[np.float32]
-    clips: list[AudioClip]
-    timeline: Timeline
-
-
 def hear(
     sources: Mapping[str, ClipSource],
     sample: Sample,
     augment: AugmentConfig | None,
     rng: np.random.Generator,
-) -> HeardSample:
-    """Hear one sample.
+) -> NDArray[np.float32]:
+    """The waveform `(S,)` of one sample.
 
-    With augmentation, two clips of pure sound are sometimes heard at once; both are returned, and
-    what is known of the mix is the union. Speech sometimes has a sound behind it as noise, which is
-    not returned: nothing is claimed about it.
+    With augmentation, speech sometimes has a sound behind it as noise, of which nothing is claimed.
     """
     source = sources[sample.source]
     clip, waveform = source.clips[sample.index], source.waveform(sample.index)
     if augment is None:
-        return HeardSample(waveform, [clip], UNMOVED)
-    clips = [clip]
+        return waveform
     sound_sources = [other for other in sources.values() if other.is_pure_sound]
-    if source in sound_sources and rng.random() < augment.mix_events_probability:
-        other = sound_sources[int(rng.integers(len(sound_sources)))]
-        index = int(rng.integers(len(other.clips)))
-        snr_db = float(rng.uniform(-6.0, 6.0))
-        waveform = mix_at_snr(waveform, _fit(other.waveform(index), len(waveform), rng), snr_db)
-        clips.append(other.clips[index])
 
     def noise(noise_rng: np.random.Generator, num_samples: int) -> NDArray[np.float32]:
         speech = clip.transcript is not None
@@ -108,8 +88,7 @@ def hear(
             return _fit(chosen.waveform(picked), num_samples, noise_rng)
         return some_noise(noise_rng, num_samples)
 
-    augmented = augment_waveform(waveform, augment, rng, noise)
-    return HeardSample(augmented.samples, clips, augmented.timeline)
+    return augment_waveform(waveform, augment, rng, noise)
 
 
 def _fit(

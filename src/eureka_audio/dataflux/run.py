@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
+from eureka_audio.asking.keys import content_key
 from eureka_audio.dataflux import answer, caption, question, verdict
 from eureka_audio.dataflux.caller import DRAIN_SECONDS, Caller, NamedModel, StoppedError
 from eureka_audio.dataflux.config import FluxConfig
@@ -106,17 +106,9 @@ def load_clips(store: Store, clips: Iterable[AudioClip], seed: int) -> None:
     Raises:
         ConfigError: there is none, or two have one name.
     """
-    listed = sorted(clips, key=lambda clip: clip.id)
-    if not listed:
+    store.put_clips((content_key({"seed": seed, "clip": clip.id}), clip) for clip in clips)
+    if not store.num_clips():
         raise ConfigError("audio: expected at least one clip, found none; check the paths")
-    for first, second in pairwise(listed):
-        if first.id == second.id:
-            raise ConfigError(
-                f"audio: expected every clip to have a name of its own, got {first.id!r} twice "
-                f"({first.path} and {second.path}); rename one"
-            )
-    random.Random(seed).shuffle(listed)
-    store.put_clips(listed)
 
 
 @dataclass

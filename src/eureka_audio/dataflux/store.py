@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eureka_audio.dataflux.items import CallRecord, Fate, Item
-from eureka_audio.errors import RunError
+from eureka_audio.errors import ConfigError, RunError
 from eureka_audio.records import AudioClip
 
 BOOKS, KEPT, LOCK = "books.sqlite", "kept.jsonl", "lock"
@@ -42,6 +42,10 @@ _ONE = f"SELECT {_COLUMNS} FROM items WHERE leaf = ? AND rank = ? AND number = ?
 _KEPT_ABOUT = f"SELECT {_COLUMNS} FROM items WHERE sha256 = ? AND fate = 'kept'"
 _DECIDE = (
     "UPDATE items SET fate = ?, reason = ?, detail = ? WHERE leaf = ? AND rank = ? AND number = ?"
+)
+_INCOMING = "CREATE TABLE incoming (mark TEXT, id TEXT UNIQUE, record TEXT)"
+_ORDERED = (
+    "INSERT INTO clips SELECT ROW_NUMBER() OVER (ORDER BY mark, id) - 1, id, record FROM incoming"
 )
 _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)"
 _PUT_ITEM = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -140,11 +144,38 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise _unwritable(self.folder, error) from error
 
-    def put_clips(self, clips: Iterable[AudioClip]) -> None:
-        """Replace the clips, in the order in which they are tried."""
-        rows = ((place, clip.id, clip.model_dump_json()) for place, clip in enumerate(clips))
-        put = "INSERT INTO clips VALUES (?, ?, ?)"
-        self.write_now([("DELETE FROM clips", ()), *((put, row) for row in rows)])
+    def put_clips(self, clips: Iterable[tuple[str, AudioClip]]) -> None:
+        """Replace the clips; each comes with a mark, by which they are ordered.
+
+        Raises:
+            ConfigError: two have one name.
+            RunError: the disk refuses.
+        """
+        name = ""
+
+        def rows() -> Iterator[tuple[str, str, str]]:
+            nonlocal name
+            for mark, clip in clips:
+                name = clip.id
+                yield mark, name, clip.model_dump_json()
+
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(_INCOMING)
+            self._db.executemany("INSERT INTO incoming VALUES (?, ?, ?)", rows())
+            for words in ("DELETE FROM clips", _ORDERED, "DROP TABLE incoming"):
+                self._db.execute(words)
+            self._db.execute("COMMIT")
+        except sqlite3.IntegrityError as error:
+            raise ConfigError(
+                f"audio: expected every clip to have a name of its own, got {name!r} twice; rename "
+                "one"
+            ) from error
+        except sqlite3.Error as error:
+            raise _unwritable(self.folder, error) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def decide(self, leaves: Sequence[str], choose: Choose, before_rank: Mapping[str, int]) -> None:
         """Decide anew on all items that passed every step.

@@ -12,7 +12,9 @@ from eureka_audio.errors import EvaluationError
 from eureka_audio.evaluation.instruction_following.scorer import INSTRUCTION_RULES
 from eureka_audio.evaluation.multiple_choice import CHOICE_RULES
 
-Kind = Literal["transcript", "option_text", "letter", "refusal", "instructions", "events"]
+Kind = Literal[
+    "transcript", "no_words", "option_text", "letter", "refusal", "instructions", "events"
+]
 
 LETTER_RULES = ("voicebench", "strict")
 REFUSAL_RULES = ("voicebench", "case_sensitive")
@@ -20,6 +22,7 @@ ENGLISH_RULES = ("kimi", "whisper", "qwen2_audio", "wenet")
 MANDARIN_RULES = ("kimi", "qwen2_audio", "wenet")
 OTHER_LANGUAGE_RULES = ("whisper", "qwen2_audio", "wenet")
 EVENT_RULES = ("clauses",)
+SILENCE_RULES = ("any_word",)
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,15 @@ _LISTED = (
         title="English speech of our own set",
         groups=("dataset",),
         source="test splits of a pack of recordings; manifests of speech",
+    ),
+    Benchmark(
+        name="eureka_no_speech",
+        title="No words where nobody speaks",
+        kind="no_words",
+        rules=SILENCE_RULES,
+        metric="silent_rate",
+        groups=("dataset",),
+        source="clips of a pack of recordings in which nobody speaks",
     ),
     Benchmark(
         name="eureka_captions",

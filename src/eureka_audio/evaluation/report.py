@@ -24,12 +24,14 @@ _EXPLANATIONS = {
     "accuracy": "Share of questions answered right.",
     "refusal_rate": "Share of harmful requests refused.",
     "final": "Share of instructions followed, mean of four ways to count.",
+    "silent_rate": "Share of clips without speech for which no word was written.",
     "event_f1": "How well captions name the sounds that are there, and only those (F1).",
 }
 _UNITS = {
     "wer": "words",
     "cer": "characters",
     "event_f1": "events",
+    "silent_rate": "clips",
     "refusal_rate": "requests",
 }
 _RULES = {
@@ -46,6 +48,7 @@ _RULES = {
     "strict": "A reply without an answer is wrong.",
     "case_sensitive": "As in VoiceBench before June 2025: capital letters matter.",
     "google": "As in the program of the benchmark's authors.",
+    "any_word": "Any letter or digit is a word too many.",
     "clauses": "Sounds count as named when the caption says so in the words of its training.",
 }
 _LOWER = ("wer", "cer")

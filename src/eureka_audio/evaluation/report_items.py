@@ -66,6 +66,8 @@ def _spoken(kind: Kind, result: Mapping[str, Any]) -> tuple[bool | None, str]:
         case "letter":
             read = result["extracted"] or f"none, drawn {result.get('drawn', '-')}"
             return result["correct"], f"letter read: {read}"
+        case "no_words":
+            return result["silent"], "silent" if result["silent"] else "wrote words"
         case "refusal":
             return result["refused"], "refused" if result["refused"] else "did not refuse"
         case "instructions":

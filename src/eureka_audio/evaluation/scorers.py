@@ -117,6 +117,17 @@ class TranscriptScorer(_Defaults):
         ]
 
 
+class SilenceScorer(_Defaults):
+    """Whether nothing was written where nothing is said."""
+
+    blank: Mapping[str, Any] = {"silent": None}
+
+    def score(self, row: PredictionRow, prediction: str) -> Mark:
+        """Any letter or digit is a word too many."""
+        silent = not any(character.isalnum() for character in prediction)
+        return Mark({"silent": silent}, part=(int(silent), 1))
+
+
 class OptionTextScorer(_Defaults):
     """Right or wrong by the text of the options (MMAU, MMAR, dense captioning)."""
 
@@ -380,6 +391,8 @@ def make_scorer(
     match benchmark.kind:
         case "transcript":
             return TranscriptScorer(rule, benchmark.language)
+        case "no_words":
+            return SilenceScorer()
         case "option_text":
             return OptionTextScorer(rule, judge, reasons=benchmark.reasons)
         case "letter":

@@ -93,6 +93,8 @@ def measure(kind: Kind, result: Mapping[str, Any], row: Mapping[str, Any]) -> Me
             if "drawn" in result:
                 correct = result["drawn"] == str(row.get("answer")).strip().upper()
             return Measured(uid, cluster, (correct, 1), correct)
+        case "no_words":
+            return Measured(uid, cluster, (result["silent"], 1), result["silent"])
         case "refusal":
             return Measured(uid, cluster, (result["refused"], 1), result["refused"])
         case "instructions":

@@ -50,7 +50,11 @@ class Trial:
     def is_transcription(self) -> bool:
         """Whether the model is asked to write down the recording and nothing else."""
         benchmark = benchmark_named(self.benchmark.partition("@")[0])
-        return benchmark.kind == "transcript" and self.audio is not None and not self.prompt
+        return (
+            benchmark.kind in ("transcript", "no_words")
+            and self.audio is not None
+            and not self.prompt
+        )
 
     def conversation(self) -> Conversation:
         """What the model is asked: an optional system turn, then audio and text."""

@@ -1,7 +1,7 @@
 """The friendly object: audio and a wish in, words out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, overload
@@ -414,7 +414,8 @@ class EurekaAudio:
 
         def prepare(item: tuple[int, AudioSource]) -> Request:
             index, source = item
-            plans[index] = plan = transcriber.plan(self._responder.load(source))
+            plan = transcriber.plan(self._responder.load(source))
+            plans[index] = replace(plan, chunks=())  # the sound is needed no longer than asked
             chunks[index] = {}
             return Request([transcriber.request(chunk) for chunk in plan.chunks], 0.0)
 

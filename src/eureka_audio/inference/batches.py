@@ -1,12 +1,14 @@
 """Answers that grow together: those that take one token after the other, and those searched for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eureka_audio.inference.beam_search import BeamSearch, Step
 from eureka_audio.inference.decoding import Decoding
+from eureka_audio.inference.graphed import GraphedDecoding
 from eureka_audio.inference.job import Job
 from eureka_audio.inference.requests import SearchRequest
 from eureka_audio.inference.runner import ModelRunner
@@ -21,7 +23,7 @@ class AnswerBatch:
 
     def __init__(self, runner: ModelRunner) -> None:
         self._runner = runner
-        self._decoding = Decoding(runner.model)
+        self._decoding = _decoding_for(runner)
         self._tokens: list[int] = []  # the last of each row, not read yet
         self.jobs: list[Job] = []
 
@@ -35,8 +37,8 @@ class AnswerBatch:
         returns how many tokens that gave.
         """
         tokens = self._grow(jobs, logits_BV)
-        is_first = not self.jobs
-        if is_first:  # nothing to copy: the others' cache becomes ours
+        is_graphed = isinstance(self._decoding, GraphedDecoding)
+        if not self.jobs and not is_graphed:  # nothing to copy: the others' cache becomes ours
             self._decoding, self.jobs, self._tokens = decoding, list(jobs), tokens
         else:
             for row, (job, token) in enumerate(zip(jobs, tokens, strict=True)):
@@ -51,8 +53,12 @@ class AnswerBatch:
         """Add a token to every answer; returns how many."""
         if not self.jobs:
             return 0
-        embeds_B1D = self._runner.embed_tokens([[token] for token in self._tokens])
-        self._tokens = self._grow(self.jobs, self._decoding.extend(embeds_B1D))
+        if isinstance(self._decoding, GraphedDecoding):
+            logits_BV = self._decoding.step(self._tokens, self._runner.device)
+        else:
+            embeds_B1D = self._runner.embed_tokens([[token] for token in self._tokens])
+            logits_BV = self._decoding.extend(embeds_B1D)
+        self._tokens = self._grow(self.jobs, logits_BV)
         num_tokens = len(self._tokens)
         self.drop_ended()
         return num_tokens
@@ -63,9 +69,8 @@ class AnswerBatch:
             handle = self.jobs[row].handle
             if handle.has_ended:
                 self._decoding.cache.drop(row, wipe=handle.has_failed)
-                for rows in (self.jobs, self._tokens):
-                    rows[row] = rows[-1]  # type: ignore[index, assignment]
-                    rows.pop()
+                _replace_by_last(self.jobs, row)
+                _replace_by_last(self._tokens, row)
 
     def _grow(self, jobs: Sequence[Job], logits_BV: Tensor) -> list[int]:
         logits_BV = self._runner.speakable(logits_BV)
@@ -189,6 +194,18 @@ class SearchBatch:
     def num_bytes(self) -> int:
         """Memory that the cache takes."""
         return self._decoding.cache.num_bytes
+
+
+def _replace_by_last(rows: list[Any], row: int) -> None:
+    rows[row] = rows[-1]
+    rows.pop()
+
+
+def _decoding_for(runner: ModelRunner) -> Decoding:
+    """Steps are recorded where all of the model lies on one GPU."""
+    if runner.device.type == "cuda" and not hasattr(runner.model, "_hf_hook"):
+        return GraphedDecoding(runner.model)
+    return Decoding(runner.model)
 
 
 def _grown(

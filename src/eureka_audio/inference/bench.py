@@ -9,7 +9,7 @@ does not depend on what the weights are, so they are random.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from statistics import median
@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 from transformers.initialization import no_init_weights
 
-from eureka_audio.audio import clock
+from eureka_audio.audio.clock import SAMPLING_RATE, num_mel_frames
 from eureka_audio.errors import ConfigError
 from eureka_audio.inference.decoding import Decoding
 from eureka_audio.inference.hardware import fingerprint
@@ -93,13 +93,13 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def random_model(name: str) -> EurekaAudioForConditionalGeneration:
+def random_model(name: str, **overrides: Any) -> EurekaAudioForConditionalGeneration:
     """A preset with random weights in bfloat16, its windows not padded; quick, for it copies.
 
     Matrices are filled from one block of random numbers again and again: drawing billions would
     take minutes and change nothing that is measured.
     """
-    config = preset(name, pad_windows=False)
+    config = preset(name, **{"pad_windows": False, **overrides})
     with no_init_weights():
         model: EurekaAudioForConditionalGeneration = (
             EurekaAudioForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
@@ -133,7 +133,10 @@ def bytes_read_per_token(model: EurekaAudioForConditionalGeneration) -> int:
 
 
 def our_times(
-    model: EurekaAudioForConditionalGeneration, prompt: Tensor, num_tokens: int
+    model: EurekaAudioForConditionalGeneration,
+    prompt: Tensor,
+    num_tokens: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """When each token of a batch `(B, T)` was there, decoded as our engine does it.
 
@@ -146,16 +149,19 @@ def our_times(
     logits_BV = decoding.extend(embed(prompt))
     for _ in range(num_tokens):
         tokens = logits_BV.argmax(dim=-1).tolist()
-        times.append(time.perf_counter())
+        times.append(clock())
         logits_BV = decoding.extend(embed(torch.tensor(tokens, device=prompt.device)[:, None]))
     return times
 
 
 def transformers_times(
-    model: EurekaAudioForConditionalGeneration, prompt: Tensor, num_tokens: int
+    model: EurekaAudioForConditionalGeneration,
+    prompt: Tensor,
+    num_tokens: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """When each token of a batch `(B, T)` was there, decoded by `generate` as a user calls it."""
-    streamer = _Times()
+    streamer = _Times(clock)
     model.generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
@@ -171,11 +177,12 @@ def transformers_times(
 class _Times(BaseStreamer):
     """Notes when `generate` reports a token."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_clock: Callable[[], float]) -> None:
         self.times: list[float] = []
+        self._read_clock = read_clock
 
     def put(self, value: Tensor) -> None:
-        self.times.append(time.perf_counter())
+        self.times.append(self._read_clock())
 
     def end(self) -> None:
         pass
@@ -188,7 +195,7 @@ def seconds_per_step(times: list[float]) -> float:
 
 def _hearing_seconds(model: EurekaAudioForConditionalGeneration, seconds: int) -> float:
     """What encoder and adapter take for one clip; a short one is run twice, the better counts."""
-    num_frames = clock.num_mel_frames(seconds * clock.SAMPLING_RATE)
+    num_frames = num_mel_frames(seconds * SAMPLING_RATE)
     features = torch.zeros(1, model.config.audio_config.num_mel_bins, num_frames)
     runs = []
     for _ in range(2 if seconds == SHORT_SECONDS else 1):

@@ -6,6 +6,7 @@ numbers, which attention gives no weight.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ class RowLayer(CacheLayerMixin):
         buffers = self.make_room(key_states, value_states, num_rows, width)
         for buffer, states in zip(buffers, (key_states, value_states), strict=True):
             if step.start is None:
-                buffer[step.rows_B1, :, step.places_BC] = states.transpose(1, 2)
+                buffer[step.rows, :, step.places] = states.transpose(1, 2)
             else:
                 buffer[:num_rows, :, step.start : width] = states
         keys, values = buffers
@@ -83,26 +84,40 @@ class RowLayer(CacheLayerMixin):
         return self._cache.step.width, 0
 
 
-class _Step:
+@dataclass(frozen=True)
+class CacheStep:
     """Where the tokens of one step go.
 
     Attributes:
         width: places that attention looks at.
         start: the first place written to, where it is the same in all rows; else `None`.
-        rows_B1: row numbers, for writing to places of each row's own.
-        places_BC: where each token goes, which is its position, too.
+        rows: `(B, 1)` row numbers, for writing to places of each row's own.
+        places: `(B, C)` where each token goes, which is its position, too.
     """
 
-    def __init__(self, lengths: Sequence[int], num_tokens: int, device: torch.device) -> None:
-        self.width = max(lengths) + num_tokens
-        self.start = lengths[0] if min(lengths) == max(lengths) else None
+    width: int
+    start: int | None
+    rows: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], num_tokens: int, device: torch.device) -> "CacheStep":
+        """The step that adds so many tokens to rows of given lengths."""
         starts_B1 = torch.tensor(lengths, device=device)[:, None]
-        self.rows_B1 = torch.arange(len(lengths), device=device)[:, None]
-        self.places_BC = starts_B1 + torch.arange(num_tokens, device=device)
+        return cls(
+            max(lengths) + num_tokens,
+            lengths[0] if min(lengths) == max(lengths) else None,
+            torch.arange(len(lengths), device=device)[:, None],
+            starts_B1 + torch.arange(num_tokens, device=device),
+        )
 
 
 class RowCache(Cache):
     """The cache of a batch.
+
+    Args:
+        num_layers: of the language model.
+        keeps_memory: whether buffers stay where they are when the last row has left.
 
     Attributes:
         lengths: tokens that each row holds.
@@ -110,10 +125,11 @@ class RowCache(Cache):
     """
 
     layers: list[RowLayer]
-    step: _Step
+    step: CacheStep
 
-    def __init__(self, num_layers: int) -> None:
+    def __init__(self, num_layers: int, *, keeps_memory: bool = False) -> None:
         super().__init__(layers=[RowLayer(self) for _ in range(num_layers)])
+        self._keeps_memory = keeps_memory
         self.lengths: list[int] = []
 
     @property
@@ -121,10 +137,9 @@ class RowCache(Cache):
         """Tokens of the longest row."""
         return max(self.lengths, default=0)
 
-    def begin_step(self, num_tokens: int, device: torch.device) -> Tensor:
-        """Make ready to read so many tokens in every row; returns their positions `(B, C)`."""
-        self.step = _Step(self.lengths, num_tokens, device)
-        return self.step.places_BC
+    def begin_step(self, num_tokens: int, device: torch.device) -> None:
+        """Make ready to read so many tokens in every row."""
+        self.step = CacheStep.of(self.lengths, num_tokens, device)
 
     def join(self, other: "RowCache", row: int) -> None:
         """Copy a row of another cache behind the last row."""
@@ -152,9 +167,15 @@ class RowCache(Cache):
                     buffer[row, :, :length] = buffer[last, :, :length]
         self.lengths[row] = length
         self.lengths.pop()
-        if not self.lengths:
+        if not self.lengths and not self._keeps_memory:
             for layer in self.layers:
                 layer.keys = layer.values = None
+
+    def reserve(self, num_rows: int, num_places: int) -> int:
+        """Make room, once something was written; returns where the first buffer lies in memory."""
+        for layer in self.layers:
+            layer.make_room(*layer.buffers, num_rows, num_places)
+        return self.layers[0].buffers[0].data_ptr()
 
     def fork(self, rows: Sequence[int]) -> "RowCache":
         """A cache of its own with the given rows of this one; a row may be taken several times."""

@@ -1,8 +1,6 @@
 """A batch of rows that a language model reads on, whatever model of transformers it is."""
 
-import inspect
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from eureka_audio.errors import ConfigError
 from eureka_audio.inference.cache import RowCache
 from eureka_audio.inference.single_row import kernels_for
 from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.model.modeling import CACHE_NAME
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -69,24 +68,16 @@ class Decoding:
             Logits after the last real token of each row, `(B, V)`; with `keep_all` after every
             token, `(B, C, V)`.
         """
-        num_tokens = inputs_embeds.shape[1]
-        positions_BC = self.cache.begin_step(num_tokens, inputs_embeds.device)
+        num_rows, num_tokens = inputs_embeds.shape[:2]
         language_model = self._model.language_model
-        num_rows = inputs_embeds.shape[0] * num_tokens
-        with kernels_for(language_model, num_rows, inputs_embeds.device):
-            hidden_BCD = language_model.base_model(
-                inputs_embeds=inputs_embeds,
-                attention_mask=self._mask(positions_BC),
-                position_ids=positions_BC,
-                use_cache=True,
-                **{_cache_argument(type(language_model.base_model)): self.cache},
-            ).last_hidden_state
+        self.cache.begin_step(num_tokens, inputs_embeds.device)
+        with kernels_for(language_model, num_rows * num_tokens, inputs_embeds.device):
+            hidden_BCD = self._read(inputs_embeds)
             if not keep_all:
                 last_B = torch.tensor(num_new or num_tokens, device=hidden_BCD.device) - 1
-                rows_B = torch.arange(len(hidden_BCD), device=hidden_BCD.device)
-                hidden_BCD = hidden_BCD[rows_B, last_B]
+                hidden_BCD = hidden_BCD[torch.arange(num_rows, device=last_B.device), last_B]
             logits: Tensor = language_model.get_output_embeddings()(hidden_BCD)
-        for row in range(self.num_rows):
+        for row in range(num_rows):
             self.cache.lengths[row] += num_tokens if num_new is None else num_new[row]
         return logits
 
@@ -97,6 +88,19 @@ class Decoding:
     def fork(self, rows: Sequence[int]) -> "Decoding":
         """Go on apart with the given rows; a row may be taken several times."""
         return Decoding(self._model, self.cache.fork(rows))
+
+    def _read(self, inputs_embeds: Tensor) -> Tensor:
+        """The last hidden states `(B, C, D)` of tokens that go where the cache's step says."""
+        base_model = self._model.language_model.base_model
+        positions_BC = self.cache.step.places
+        hidden_BCD: Tensor = base_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=self._mask(positions_BC),
+            position_ids=positions_BC,
+            use_cache=True,
+            **{CACHE_NAME: self.cache},
+        ).last_hidden_state
+        return hidden_BCD
 
     def _mask(self, positions_BC: Tensor) -> Any:
         """What each new token may look at: `(B, 1, C, T)`, for each kind of layer where there are
@@ -114,10 +118,3 @@ class Decoding:
         sliding_B1CT = full_B1CT & (places_T > positions_B1C1 - self._window)
         masks = {FULL: full_B1CT, SLIDING: sliding_B1CT}
         return {kind: masks[kind] for kind in self._kinds} if self._kinds else sliding_B1CT
-
-
-@cache
-def _cache_argument(model_class: type) -> str:
-    """What a model of transformers calls its cache; it was renamed in 5.24."""
-    parameters = inspect.signature(model_class.forward).parameters
-    return "cache" if "cache" in parameters else "past_key_values"

@@ -102,6 +102,7 @@ class AudioEngine:
         self._num_ended: Counter[str] = Counter()
         self._first_tokens: deque[float] = deque(maxlen=NUM_FIRST_TOKENS)
         self._steps: deque[tuple[float, int]] = deque()  # seconds and tokens of each
+        self._seconds_worked = 0.0  # of all of those
         self._stepped_at = 0.0
         self._num_cache_bytes = 0
 
@@ -181,7 +182,6 @@ class AudioEngine:
     def stats(self) -> EngineStats:
         """What the engine is doing now; from any thread."""
         with self._lock:
-            seconds = sum(step_seconds for step_seconds, _ in self._steps)
             num_tokens = sum(count for _, count in self._steps)
             is_working = self._thread is not None
             return EngineStats(
@@ -192,7 +192,7 @@ class AudioEngine:
                 num_requests=self._num_requests,
                 num_new_tokens=self._num_new_tokens,
                 num_ended=dict(self._num_ended),
-                tokens_per_second=num_tokens / seconds if seconds else 0.0,
+                tokens_per_second=num_tokens / max(self._seconds_worked, 1e-9),
                 seconds_to_first_token=tuple(self._first_tokens),
                 tokens_per_expert=tuple(self.runner.tokens_per_expert),
                 seconds_since_step=time.monotonic() - self._stepped_at if is_working else 0.0,
@@ -231,8 +231,9 @@ class AudioEngine:
             self._num_new_tokens += num_tokens
             self._num_cache_bytes = self._scheduler.num_cache_bytes
             self._steps.append((seconds, num_tokens))
-            while sum(each for each, _ in self._steps) > SPEED_SECONDS and len(self._steps) > 1:
-                self._steps.popleft()
+            self._seconds_worked += seconds
+            while self._seconds_worked > SPEED_SECONDS and len(self._steps) > 1:
+                self._seconds_worked -= self._steps.popleft()[0]
 
     def _count_ended(self) -> None:
         """Forget whoever has ended, running or waiting; the lock is held."""

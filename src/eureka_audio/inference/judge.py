@@ -29,6 +29,7 @@ class Judge:
         model: whose CTC head is heard.
         processor: whose words are known.
         options: how much of a say each has.
+        favour: what else the text of an answer earns, in nats, finished or not.
 
     Raises:
         ConfigError: one is to be asked that the checkpoint does not have.
@@ -39,6 +40,7 @@ class Judge:
         model: EurekaAudioForConditionalGeneration,
         processor: EurekaAudioProcessor,
         options: GenerationOptions,
+        favour: Callable[[str], float] | None = None,
     ) -> None:
         opinions = Opinions(*(getattr(options, name) for name in Opinions._fields))
         for name, what in opinions.lacking(model, processor):
@@ -48,15 +50,23 @@ class Judge:
             )
         self._processor = processor
         self._opinions = opinions
+        self._favour = favour
 
     @property
     def hint(self) -> Callable[[GrowingAnswer], float] | None:
         """What the model of words adds to the log-probability of answers while they grow."""
+        favour = self._favour
         if self._opinions.ngram_weight == 0 or self._processor.ngrams is None:
-            return None
+            return None if favour is None else lambda answer: favour(answer.text)
         fluency = Fluency(self._processor.ngrams)
         weight = WHILE_GROWING * self._opinions.ngram_weight
-        return lambda answer: weight * fluency.of_growing(answer.text, answer.has_finished)
+
+        def of(answer: GrowingAnswer) -> float:
+            text = answer.text
+            more = 0.0 if favour is None else favour(text)
+            return weight * fluency.of_growing(text, answer.has_finished) + more
+
+        return of
 
     def best(self, beams: Sequence[Beam], ctc_logits_LV: Tensor | None) -> GrowingAnswer:
         """The answer to keep of those that a search found.
@@ -95,4 +105,7 @@ class Judge:
             for place, (answer, text) in enumerate(zip(answers, texts, strict=True)):
                 num_tokens = len(answer.token_ids) + 1
                 bonuses[place] += opinions.ngram_weight * fluency.of(text) / num_tokens
+        if self._favour is not None:
+            for place, (answer, text) in enumerate(zip(answers, texts, strict=True)):
+                bonuses[place] += self._favour(text) / (len(answer.token_ids) + 1)
         return bonuses

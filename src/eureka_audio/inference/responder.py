@@ -1,6 +1,7 @@
 """Requests to replies: audio is opened, the context is checked, a batch is written or chosen."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import AudioSource, DecodedAudio, load_audio
@@ -154,17 +155,17 @@ class Responder:
         """
         judge = Judge(self.engine.model, self.engine.processor, options)
         requests = [
-            _generation_request(item, limit, options, judge)
+            generation_request(item, limit, options, judge)
             for item, limit in zip(encoded, limits, strict=True)
         ]
         with self.engine.submitted(requests) as handles:
-            return [_judged(handle, judge) for handle in handles]
+            return [judged(handle, judge) for handle in handles]
 
     def stream(self, encoded: EncodedConversation, options: GenerationOptions) -> RequestHandle:
         """Begin to answer a prompt."""
         judge = Judge(self.engine.model, self.engine.processor, options)
         limit = self.limit(encoded, options)
-        return self.engine.submit(_generation_request(encoded, limit, options, judge))
+        return self.engine.submit(generation_request(encoded, limit, options, judge))
 
     def choose(self, pieces: Sequence[Piece]) -> list[Reply]:
         """Pick the most probable choice of each piece, so many at once as the engine answers."""
@@ -188,11 +189,11 @@ class Responder:
             )
 
 
-def _generation_request(
+def generation_request(
     encoded: EncodedConversation, limit: int, options: GenerationOptions, judge: Judge
 ) -> GenerationRequest:
     """What the engine is asked under options of generation."""
-    settings = {
+    settings: dict[str, Any] = {
         "inputs": encoded,
         "max_new_tokens": limit,
         "sampling": options.sampling,
@@ -205,7 +206,7 @@ def _generation_request(
     return SearchRequest(**settings, num_beams=options.num_beams, hint=judge.hint)
 
 
-def _judged(handle: RequestHandle, judge: Judge) -> GrowingAnswer:
+def judged(handle: RequestHandle, judge: Judge) -> GrowingAnswer:
     """The answer of a handle, waited for."""
     beams = handle.hypotheses()
     answer = judge.best(beams, handle.ctc_logits) if beams else handle.answer

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -94,14 +95,18 @@ def matrix_vector_is_faster(model: nn.Module) -> bool:
     return vectors < plain
 
 
-def best_times(*works: Callable[[], None], num_runs: int = NUM_MEASUREMENTS) -> list[float]:
+def best_times(
+    *works: Callable[[], Any],
+    num_runs: int = NUM_MEASUREMENTS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
     """The least time in seconds that each piece of work takes, tried in turns."""
     best = [float("inf")] * len(works)
     for _ in range(num_runs + 1):
         for place, work in enumerate(works):
-            start = time.perf_counter()
+            start = clock()
             work()
-            best[place] = min(best[place], time.perf_counter() - start)
+            best[place] = min(best[place], clock() - start)
     return best
 
 

@@ -3,8 +3,7 @@
 Four 50 Hz encoder frames are stacked into one 12.5 Hz audio token. A router sends each token to K
 of E experts, whose weighted sum is projected to the width of the language model and normalised:
 
-    y = LayerNorm( W_P ( sum over the chosen i of G(x)_i E_i(x) + sum over the shared s of E_s(x) )
-    )
+    y = LayerNorm(W_P(sum over the chosen i of G(x)_i E_i(x) + sum over the shared s of E_s(x)))
 
 Source: paper section 3.2, Eq. 1 and Eq. 3.
 

@@ -140,6 +140,7 @@ class EurekaAudioConfig(PreTrainedConfig):
     }
     keys_to_ignore_at_inference: ClassVar[list[str]] = [
         "past_key_values",
+        "cache",  # its name since transformers 5.24
         "ntp_loss",
         "load_balancing_loss",
         "router_statistics",

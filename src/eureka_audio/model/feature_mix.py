@@ -30,13 +30,15 @@ class FeatureMix(nn.Module):
 
     def first_gains(self) -> Tensor:
         """Where the gains `(n, C)` start."""
-        gains = torch.tensor([1.0 if is_last else MIDDLE_GAIN for is_last in self.is_last])
+        alone = len(self.is_last) == 1
+        gains = torch.tensor([1.0 if last or alone else MIDDLE_GAIN for last in self.is_last])
         return gains[:, None].expand(self.weight.shape)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Mix `(A, L, n, C)` to `(A, L, C)`."""
+        """Mix `(A, L, n, C)`, or `(A, L, C)` of one middle layer, to `(A, L, C)`."""
+        layers = [features] if features.ndim == 3 else features.unbind(dim=2)
         normed = [
             layer_ALC if is_last else nn.functional.layer_norm(layer_ALC, layer_ALC.shape[-1:])
-            for layer_ALC, is_last in zip(features.unbind(dim=2), self.is_last, strict=True)
+            for layer_ALC, is_last in zip(layers, self.is_last, strict=True)
         ]
         return (torch.stack(normed, dim=2) * self.weight).sum(dim=2)

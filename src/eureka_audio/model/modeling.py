@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
 
-from eureka_audio.audio import clock
 from eureka_audio.errors import ConfigError, InvalidFeaturesError, PlaceholderMismatchError
 from eureka_audio.model.adapter import (
     AudioLayerNorm,
@@ -30,17 +30,22 @@ from eureka_audio.model.adapter import (
     build_adapter,
 )
 from eureka_audio.model.configuration import EurekaAudioConfig
-from eureka_audio.model.encoder import (
-    EurekaAudioEncoder,
-    audio_token_lengths,
-    encoder_frame_lengths,
-)
+from eureka_audio.model.encoder import EurekaAudioEncoder, audio_token_lengths
 from eureka_audio.model.feature_mix import FeatureMix
 from eureka_audio.model.placeholders import check_placeholders
+from eureka_audio.model.windows import (
+    add_silence,
+    check_audio_features,
+    drop_silence,
+    lengths_or_all,
+    pad_to_window,
+)
 
 IGNORED_LABEL = -100
-SILENT_LOG_MEL = -1.5  # what Whisper's log-mel gives for no energy at all: (log10(1e-10) + 4) / 4
-LOG_MEL_RANGE = 2.0  # what Whisper keeps below the loudest cell of a clip: 80 dB, divided by 4
+# What models of transformers call the cache that they take and give; another name since 5.24.
+CACHE_NAME = (
+    "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
+)
 # Settings of language models whose logits are more than `lm_head` of the last hidden state.
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 
@@ -68,14 +73,14 @@ class AudioFeaturesOutput:
 
 
 @dataclass
-class EurekaAudioOutput(ModelOutput):
+class EurekaAudioOutput(CausalLMOutputWithPast):
     """What a forward gives.
 
     Attributes:
         loss: scalar, Eq. 4: `ntp_loss + router_aux_loss_coef * load_balancing_loss`; only with
             labels.
         logits: `(B, T, V)`, or fewer positions (`logits_to_keep`), or `None` (`return_logits`).
-        past_key_values: the decoder's cache.
+        past_key_values: the decoder's cache; `cache` since transformers 5.24.
         hidden_states: the decoder's, when asked for.
         attentions: the decoder's, when asked for.
         ntp_loss: scalar, Eq. 2 as a mean over predicted tokens; only with labels.
@@ -84,11 +89,6 @@ class EurekaAudioOutput(ModelOutput):
         ctc_logits: `(A, L, letters)`; only with audio and a CTC head.
     """
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
     ntp_loss: Tensor | None = None
     load_balancing_loss: Tensor | None = None
     router_statistics: RouterStatistics | None = None
@@ -125,7 +125,7 @@ class EurekaAudioPreTrainedModel(PreTrainedModel):
         "EurekaAudioAdapter",
         "DenseAdapter",
     ]
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _skip_keys_device_placement: ClassVar[list[str]] = [CACHE_NAME]
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
@@ -158,8 +158,9 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         super().__init__(config)
         self.audio_encoder = EurekaAudioEncoder(config.audio_config, config.feature_layers)
         layers = self.audio_encoder.feature_layers
+        is_last_alone = layers == (config.audio_config.encoder_layers,)
         self.feature_mix = (
-            FeatureMix(layers, config.audio_config) if len(layers) > 1 else nn.Identity()
+            nn.Identity() if is_last_alone else FeatureMix(layers, config.audio_config)
         )
         self.adapter = build_adapter(config.adapter_config)
         self.language_model = _build_language_model(config.text_config)
@@ -205,22 +206,21 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         Raises:
             InvalidFeaturesError: features or lengths are unusable.
         """
-        feature_lengths = _lengths_or_all(input_features, feature_lengths)
+        encode, longest = self.audio_encoder, self.audio_encoder.max_feature_length
+        feature_lengths = lengths_or_all(input_features, feature_lengths)
+        seconds = self.config.trailing_silence_seconds
+        if not seconds and not self.config.pad_windows:
+            return encode(input_features, feature_lengths).last_hidden_state
+        encode.check_features(input_features, feature_lengths)
         if self.config.pad_windows:
-            padded_AMF = self._pad_to_window(input_features, feature_lengths)
-            return self.audio_encoder(padded_AMF).last_hidden_state
-        if not self.config.trailing_silence_seconds:
-            return self.audio_encoder(input_features, feature_lengths).last_hidden_state
-        longer_AMF, longer_A = self._add_silence(input_features, feature_lengths)
-        features = self.audio_encoder(longer_AMF, longer_A).last_hidden_state
-        # What answers the silence is dropped; what the windows themselves gave has heard it.
-        features = features[:, : clock.num_encoder_frames(input_features.shape[-1])]
-        frames_L = torch.arange(features.shape[1], device=features.device)
-        ends_A = encoder_frame_lengths(feature_lengths).to(features.device)
-        outside_AL = (frames_L >= ends_A[:, None]).view(
-            *features.shape[:2], *[1] * (features.ndim - 2)
-        )
-        return features.masked_fill(outside_AL, 0.0)
+            return encode(pad_to_window(input_features, feature_lengths, longest)).last_hidden_state
+        heard = encode(*add_silence(input_features, feature_lengths, seconds, longest))
+        return drop_silence(heard.last_hidden_state, feature_lengths, input_features.shape[-1])
+
+    def _feature_shape(self) -> tuple[int, ...]:
+        """What follows `(A, L)` in the shape of the encoder's features."""
+        num_layers, width = len(self.audio_encoder.feature_layers), self.config.audio_config.d_model
+        return (width,) if num_layers == 1 else (num_layers, width)
 
     def get_audio_features(
         self,
@@ -243,9 +243,11 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             InvalidFeaturesError: features or lengths are unusable.
         """
         if audio_features is None and input_features is not None:
-            feature_lengths = _lengths_or_all(input_features, feature_lengths)
+            feature_lengths = lengths_or_all(input_features, feature_lengths)
             audio_features = self.encode_audio(input_features, feature_lengths)
-        elif audio_features is None or input_features is not None or feature_lengths is None:
+        elif audio_features is not None and input_features is None and feature_lengths is not None:
+            check_audio_features(audio_features, feature_lengths, self._feature_shape())
+        else:
             raise InvalidFeaturesError(
                 "get_audio_features: expected input_features, or audio_features with "
                 "feature_lengths, got none or both; pass one of the two"
@@ -259,34 +261,6 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             adapted.router_statistics,
             None if self.ctc_head is None else self.ctc_head(heard_ALC),
         )
-
-    def _pad_to_window(self, input_features: Tensor, feature_lengths: Tensor) -> Tensor:
-        """Make every window `(A, M, 3000)`, silent past its own length, as the release hears it."""
-        self.audio_encoder.check_features(input_features, feature_lengths)
-        missing = self.audio_encoder.max_feature_length - input_features.shape[-1]
-        padded_AMF = nn.functional.pad(input_features, (0, missing))
-        positions_F = torch.arange(padded_AMF.shape[-1], device=padded_AMF.device)
-        silent_AF = positions_F >= feature_lengths.to(padded_AMF.device)[:, None]
-        return padded_AMF.masked_fill(silent_AF[:, None, :], SILENT_LOG_MEL)
-
-    def _add_silence(
-        self, input_features: Tensor, feature_lengths: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Let silence follow each window, as far as the encoder has positions for it.
-
-        Silence is what log-mel gives for it in the same clip: the floor below its loudest cell.
-        """
-        self.audio_encoder.check_features(input_features, feature_lengths)
-        added = round(self.config.trailing_silence_seconds * clock.SAMPLING_RATE / clock.HOP_LENGTH)
-        longest = self.audio_encoder.max_feature_length
-        width = min(input_features.shape[-1] + added, longest)
-        padded_AMF = nn.functional.pad(input_features, (0, width - input_features.shape[-1]))
-        positions_F = torch.arange(width, device=padded_AMF.device)
-        lengths_A = feature_lengths.to(padded_AMF.device)
-        after_A1F = (positions_F >= lengths_A[:, None])[:, None, :]
-        loudest_A11 = padded_AMF.masked_fill(after_A1F, -torch.inf).amax(dim=(1, 2), keepdim=True)
-        floor_A11 = (loudest_A11 - LOG_MEL_RANGE).clamp(min=SILENT_LOG_MEL)
-        return torch.where(after_A1F, floor_A11, padded_AMF), (lengths_A + added).clamp(max=longest)
 
     def embed(
         self, input_ids: Tensor, audio: AudioFeaturesOutput | None, *, start_of_text: bool = True
@@ -351,12 +325,14 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
                 gradient accumulation); the loss is then this part's share of the batch's mean.
             audio_features: what `encode_audio` gave for the windows, in place of `input_features`;
                 `feature_lengths` are needed beside them.
-            **kwargs: passed on to the language model.
+            **kwargs: `cache`, the newer name of `past_key_values`; the rest is passed on to the
+                language model.
 
         Raises:
             PlaceholderMismatchError: placeholders and audio differ in some row.
             InvalidFeaturesError: features or lengths are unusable.
         """
+        past_key_values = kwargs.pop(CACHE_NAME, past_key_values)
         audio = None
         if input_features is not None or audio_features is not None:
             audio = self.get_audio_features(input_features, feature_lengths, audio_features)
@@ -372,8 +348,8 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
+            **{CACHE_NAME: past_key_values},
             **kwargs,
         )
         hidden_BTD = decoded.last_hidden_state
@@ -388,10 +364,10 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         return EurekaAudioOutput(
             loss=loss,
             logits=logits,
-            past_key_values=decoded.past_key_values,
             hidden_states=decoded.hidden_states,
             attentions=decoded.attentions,
             ntp_loss=ntp_loss,
+            **{CACHE_NAME: decoded.get(CACHE_NAME)},
             load_balancing_loss=balance,
             router_statistics=routing,
             ctc_logits=None if audio is None else audio.ctc_logits,
@@ -479,12 +455,3 @@ def _build_language_model(config: Any) -> Any:
             f"{config.model_type} with {', '.join(scaled)}; choose another, such as qwen3 or llama"
         )
     return AutoModelForCausalLM.from_config(config)
-
-
-def _lengths_or_all(input_features: Tensor, feature_lengths: Tensor | None) -> Tensor:
-    """The lengths `(A,)` given, or those of windows without padding."""
-    if feature_lengths is not None:
-        return feature_lengths
-    return input_features.new_full(
-        input_features.shape[:1], input_features.shape[-1], dtype=torch.long
-    )

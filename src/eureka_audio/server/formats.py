@@ -1,12 +1,16 @@
-"""One transcript in the five formats of OpenAI's API; the words are the same in all of them."""
+"""A transcript in the words of OpenAI's API; the words are the same in every format.
 
+Subtitles (srt, vtt) are made by `inference.transcription.subtitles`.
+"""
+
+import math
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any
 
-from eureka_audio.server.transcript import Transcript
-
-FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
+from eureka_audio.protocols import Transcript, TranscriptWord
+from eureka_audio.text.languages import LANGUAGES
 
 
 def json_body(transcript: Transcript) -> dict[str, Any]:
@@ -18,9 +22,17 @@ def json_body(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def warnings(transcript: Transcript) -> list[str]:
-    """What a reader should know."""
-    return list(transcript.warnings)
+def warnings(transcript: Transcript) -> list[dict[str, Any]]:
+    """What a reader should know: repetition cut, silence skipped, language forced, ..."""
+    return [
+        {
+            "kind": warning.kind,
+            "message": warning.message,
+            "start": round(warning.start, 3),
+            "end": round(warning.end, 3),
+        }
+        for warning in transcript.warnings
+    ]
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:
@@ -35,87 +47,71 @@ def usage(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def verbose_body(transcript: Transcript, granularities: Collection[str], temperature: float) -> Any:
+def verbose_body(
+    transcript: Transcript, granularities: Collection[str], temperature: float
+) -> dict[str, Any]:
     """`verbose_json`: segments and, if asked for, words with their times."""
+    language = LANGUAGES[transcript.language].lower() if transcript.language else "unknown"
     body: dict[str, Any] = {
         "task": "transcribe",
-        "language": (transcript.language or "unknown").lower(),
+        "language": language,
         "duration": round(transcript.duration_seconds, 3),
         "text": transcript.text,
     }
     if "word" in granularities:
-        body["words"] = [
-            {
-                "word": word.text,
-                "start": round(word.start_seconds, 3),
-                "end": round(word.end_seconds, 3),
-            }
-            for word in transcript.words or ()
-        ]
+        body["words"] = [_word(word) for word in transcript.words or ()]
     if "segment" in granularities:
-        body["segments"] = [
-            {
-                "id": index,
-                "seek": round(segment.start_seconds * 100),
-                "start": round(segment.start_seconds, 3),
-                "end": round(segment.end_seconds, 3),
-                "text": segment.text,
-                "tokens": list(segment.token_ids),
-                "temperature": temperature,
-                "avg_logprob": segment.mean_log_prob,
-                "compression_ratio": round(compression_ratio(segment.text), 3),
-                "no_speech_prob": segment.no_speech_probability,
-            }
-            for index, segment in enumerate(transcript.segments)
-        ]
+        body["segments"] = _segments(transcript, temperature)
     body["usage"] = {"type": "duration", "seconds": transcript.duration_seconds}
     body["warnings"] = warnings(transcript)
     return body
+
+
+def _word(word: TranscriptWord) -> dict[str, Any]:
+    sure = None if word.probability is None else round(word.probability, 4)
+    return {
+        "word": word.word,
+        "start": round(word.start, 3),
+        "end": round(word.end, 3),
+        "probability": sure,
+    }
+
+
+def _segments(transcript: Transcript, temperature: float) -> list[dict[str, Any]]:
+    """OpenAI's segments; what is not measured here (tokens, no_speech_prob) is empty or null."""
+    words = iter(transcript.words or ())
+    segments = []
+    for index, segment in enumerate(transcript.segments):
+        sure = [
+            word.probability
+            for word in islice(words, len(segment.text.split()))
+            if word.probability is not None
+        ]
+        segments.append(
+            {
+                "id": index,
+                "seek": round(segment.start * 100),
+                "start": round(segment.start, 3),
+                "end": round(segment.end, 3),
+                "text": segment.text,
+                "tokens": [],
+                "temperature": temperature,
+                "avg_logprob": _mean_log(sure),
+                "compression_ratio": round(compression_ratio(segment.text), 3),
+                "no_speech_prob": None,
+            }
+        )
+    return segments
+
+
+def _mean_log(probabilities: Sequence[float]) -> float | None:
+    """Of the words, as the alignment is sure of their letters."""
+    if not probabilities:
+        return None
+    return round(sum(math.log(max(each, 1e-9)) for each in probabilities) / len(probabilities), 4)
 
 
 def compression_ratio(text: str) -> float:
     """Bytes of a text over those of its zlib; above 2.4 it goes round in circles (Whisper)."""
     content = text.encode()
     return len(content) / len(zlib.compress(content)) if content else 0.0
-
-
-def srt(transcript: Transcript) -> str:
-    """SubRip subtitles: one for each segment."""
-    return "\n".join(
-        f"{number}\n{_clock(segment.start_seconds, ',')} --> {_clock(segment.end_seconds, ',')}\n"
-        f"{_cue_text(segment.text)}\n"
-        for number, segment in enumerate(transcript.segments, start=1)
-    )
-
-
-def vtt(transcript: Transcript) -> str:
-    """WebVTT subtitles: one for each segment."""
-    cues = (
-        f"{_clock(segment.start_seconds, '.')} --> {_clock(segment.end_seconds, '.')}\n"
-        f"{_escaped(_cue_text(segment.text))}\n"
-        for segment in transcript.segments
-    )
-    return "\n".join(["WEBVTT\n", *cues])
-
-
-def _clock(seconds: float, point: str) -> str:
-    """Hours, minutes, seconds and milliseconds.
-
-    Example:
-        >>> _clock(3661.5, ",")
-        '01:01:01,500'
-    """
-    milliseconds = round(seconds * 1000)
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{point}{milliseconds % 1000:03d}"
-
-
-def _cue_text(text: str) -> str:
-    """Text without what would end a cue: line breaks, and the arrow."""
-    return " ".join(text.split()).replace("-->", "->")
-
-
-def _escaped(text: str) -> str:
-    """Text in which WebVTT sees no markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -28,6 +28,7 @@ class ServerSettings:
         limits: how long and large one recording may be.
         max_body_bytes: of a request; OpenAI's figure.
         body_timeout_seconds: for a whole body to arrive.
+        max_batch_size: answers that grow at once; the others wait.
         max_pending: requests in the house at once, waiting ones included; more are sent away.
         max_sessions: realtime connections at once.
         max_audio_parts: recordings in one conversation.
@@ -46,6 +47,7 @@ class ServerSettings:
     limits: AudioLimits = STRANGERS_LIMITS
     max_body_bytes: int = 25 * MIB
     body_timeout_seconds: float = 60.0
+    max_batch_size: int = 32
     max_pending: int = 64
     max_sessions: int = 32
     max_audio_parts: int = 16

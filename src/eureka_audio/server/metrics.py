@@ -86,6 +86,8 @@ class _EngineFigures(Collector):
         yield _gauge("queue_length", "Requests waiting for the engine.", stats.queue_length)
         yield _gauge("requests_running", "Requests in the engine.", stats.num_running)
         yield _gauge("batch_size", "Answers that grew in the last step.", stats.batch_size)
+        yield _gauge("cache_bytes", "Memory of keys and values.", stats.num_cache_bytes)
+        yield _gauge("seconds_since_step", "Without progress.", stats.seconds_since_step)
         yield _gauge("tokens_per_second", "Of the last seconds.", stats.tokens_per_second)
         yield _counter("generated_tokens", "Tokens generated.", stats.num_new_tokens)
         times = sorted(stats.seconds_to_first_token)
@@ -100,7 +102,7 @@ class _EngineFigures(Collector):
         ended = CounterMetricFamily(
             "eureka_audio_answers", "Answers by how they ended.", labels=("reason",)
         )
-        for reason, count in stats.num_finished.items():
+        for reason, count in stats.num_ended.items():
             ended.add_metric([str(reason)], count)
         yield ended
         experts = CounterMetricFamily(

@@ -48,15 +48,11 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with a problem; a WebSocket that was not accepted is closed, which HTTP sees as 403.
-
-    What is left of a request's body is not read: the connection closes instead.
-    """
+    """Answer with a problem; a WebSocket is closed before it opens, which HTTP sees as 403."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": problem.code})
         return
-    headers = {**problem.headers, "connection": "close"}
-    await JSONResponse(problem.body, problem.status, headers)(scope, receive, send)
+    await JSONResponse(problem.body, problem.status, problem.headers)(scope, receive, send)
 
 
 class Envelope:

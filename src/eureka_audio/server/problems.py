@@ -4,6 +4,7 @@ The object has four keys, always: message, type, param, code. Messages come from
 purpose and from here, never from an exception that nobody foresaw.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,9 @@ CODES: Mapping[type[EurekaAudioError], str] = {
     MessageError: "invalid_value",
     ConfigError: "invalid_value",
 }
+
+
+_SETTING = re.compile(r"(\w+): ")
 
 
 class Problem(Exception):  # noqa: N818 (it is a refusal, and mostly no error of ours)
@@ -88,6 +92,8 @@ class Problem(Exception):  # noqa: N818 (it is a refusal, and mostly no error of
     def headers(self) -> dict[str, str]:
         """What a client needs to know beside the body."""
         headers = {}
+        if self.status in (401, 408, 413, 429, 503):  # what is left of the body is not read
+            headers["connection"] = "close"
         if self.retry_after_seconds is not None:
             headers["retry-after"] = str(self.retry_after_seconds)
         if self.status == 401:
@@ -107,6 +113,9 @@ def problem_of(error: EurekaAudioError, param: str | None = None) -> Problem:
         >>> problem_of(EmptyAudioError("0 samples"), "file").code
         'audio_too_short'
     """
+    if param is None and isinstance(error, ConfigError):
+        named = _SETTING.match(str(error))  # our own messages begin with the setting at fault
+        param = named[1] if named else None
     for kind in type(error).__mro__:
         if kind in CODES:
             return invalid(str(error), param, CODES[kind])

@@ -1,10 +1,13 @@
 """A server process: from settings to a listening socket, and to a clean end."""
 
 import time
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.server.app import create_app
@@ -36,7 +39,8 @@ class DrainingServer(uvicorn.Server):
         if self._deadline is not None:
             self._context.door.close()
             is_over = time.monotonic() > self._deadline
-            self.should_exit |= is_over or not self._context.door.num_inside
+            num_inside = self._context.door.num_inside + self._context.sessions.num_inside
+            self.should_exit |= is_over or not num_inside
         return await super().on_tick(counter)
 
 
@@ -46,6 +50,9 @@ def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) 
         app,
         host=host,
         port=port,
+        http="h11",
+        ws="websockets-sansio",
+        log_config=_logging(),
         access_log=False,  # ours names the request id
         timeout_graceful_shutdown=3,
         server_header=False,
@@ -54,15 +61,23 @@ def server_config(app: ASGIApp, host: str, port: int, settings: ServerSettings) 
     )
 
 
-def run(settings: ServerSettings, host: str, port: int, device: str | None = None) -> int:
-    """Serve until told to stop; returns the exit code."""
-    service = LocalService(
-        lambda: EurekaAudio.from_pretrained(settings.model, device=device),
-        settings.idle_unload_seconds,
-        settings.stall_timeout_seconds,
-    )
+def _logging() -> dict[str, Any]:
+    """uvicorn's, with our own lines among its."""
+    ours = {"handlers": ["default"], "level": "INFO"}
+    return {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "eureka_audio": ours}}
+
+
+def run(settings: ServerSettings, load: Callable[[], EurekaAudio], host: str, port: int) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    Args:
+        settings: what it allows.
+        load: makes the model.
+        host: where it listens.
+        port: 0 takes a free one.
+    """
+    service = LocalService(load, settings.idle_unload_seconds, settings.stall_timeout_seconds)
     app = create_app(settings, service)
-    config = server_config(app, host, port, settings)
-    server = DrainingServer(config, app.state.context)
+    server = DrainingServer(server_config(app, host, port, settings), app.state.context)
     server.run()
     return 0 if server.started else 1

@@ -28,6 +28,12 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class JsonBody(Body):
+    """Base of what comes as JSON: a number is a number, and a text no number."""
+
+    model_config = ConfigDict(strict=True)
+
+
 class TranscriptionForm(Body):
     """The text fields of `/v1/audio/transcriptions`."""
 
@@ -56,34 +62,34 @@ class TranscriptionForm(Body):
         return self
 
 
-class TextContent(Body):
+class TextContent(JsonBody):
     """Words."""
 
     type: Literal["text"]
     text: str
 
 
-class InputAudio(Body):
+class InputAudio(JsonBody):
     """A file in base64."""
 
     data: str = Field(min_length=1)
     format: str = Field(default="wav", max_length=20)
 
 
-class InputAudioContent(Body):
+class InputAudioContent(JsonBody):
     """Audio as OpenAI's clients send it."""
 
     type: Literal["input_audio"]
     input_audio: InputAudio
 
 
-class AudioUrl(Body):
+class AudioUrl(JsonBody):
     """Where a file lies: a data: URI, or a URL or path that the server's policy allows."""
 
     url: str = Field(min_length=1)
 
 
-class AudioUrlContent(Body):
+class AudioUrlContent(JsonBody):
     """Audio as vLLM's clients name it."""
 
     type: Literal["audio_url"]
@@ -93,7 +99,7 @@ class AudioUrlContent(Body):
 Content = Annotated[TextContent | InputAudioContent | AudioUrlContent, Field(discriminator="type")]
 
 
-class ChatMessage(Body):
+class ChatMessage(JsonBody):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -101,20 +107,20 @@ class ChatMessage(Body):
     name: str | None = Field(default=None, max_length=200)
 
 
-class StreamOptions(Body):
+class StreamOptions(JsonBody):
     """What a stream tells beside the text."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class PlainFormat(Body):
+class PlainFormat(JsonBody):
     """The only format an answer can have."""
 
     type: Literal["text"]
 
 
-class ChatRequest(Body):
+class ChatRequest(JsonBody):
     """The body of `/v1/chat/completions`.
 
     Departure: the default temperature is 0, not OpenAI's 1: a small model is at its best when

@@ -1,11 +1,13 @@
 """The model behind one small asynchronous interface; routes know nothing else of it."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -13,42 +15,24 @@ from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.audio.fetch import AudioAccess
 from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.audio.window import Samples
-from eureka_audio.errors import EngineBusyError, EngineError
+from eureka_audio.errors import EngineBusyError, EngineError, EurekaAudioError
 from eureka_audio.inference.assistant import EurekaAudio
-from eureka_audio.inference.engine import AudioEngine, EngineStats
-from eureka_audio.inference.plain_engine import Engine
+from eureka_audio.inference.engine import EngineStats
 from eureka_audio.inference.requests import GenerationRequest, RequestHandle, TokenEvent
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GREEDY, SamplingConfig
+from eureka_audio.protocols import Transcript
 from eureka_audio.records import Conversation
 from eureka_audio.server.inspection import HeardWindow, hear_window
 from eureka_audio.server.problems import Problem
-from eureka_audio.server.transcript import Segment, Transcript
+from eureka_audio.server.transcribing import Transcription, TranscriptionOptions
 
 log = logging.getLogger("eureka_audio.server")
 
-ModelState = Literal["ready", "unloaded", "loading", "stalled", "dead"]
-ENCODING_THREADS = 2
+ModelState = Literal["ready", "unloaded", "loading", "failing", "stalled", "dead"]
+FAILURES_IN_A_ROW = 3  # that make health bad, until a request succeeds
+NUM_THREADS = 4  # prepare prompts and judge answers; the engine has its own
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TranscriptionOptions:
-    """How a recording is written down.
-
-    Attributes:
-        language: an English name or ISO 639-1 code; None leaves it to the model.
-        temperature: 0 takes the most probable words.
-        prompt: what was said before, or what it is about.
-        hotwords: words that are likely to occur.
-        word_times: whether the time of each word is wanted.
-    """
-
-    language: str | None = None
-    temperature: float = 0.0
-    prompt: str | None = None
-    hotwords: tuple[str, ...] = ()
-    word_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class ModelService(Protocol):
 
     def stream_transcribe(
         self, audio: DecodedAudio, options: TranscriptionOptions
-    ) -> AsyncIterator[str | Transcript]:
+    ) -> AsyncGenerator[str | Transcript, None]:
         """Pieces of the text as they are found, then the whole."""
         ...
 
@@ -103,10 +87,12 @@ class Answers:
     Attributes:
         handles: one for each choice.
         tokenizer: of the model.
+        use: marks the model as at work.
     """
 
     handles: Sequence[RequestHandle]
     tokenizer: Any
+    use: Callable[[], AbstractContextManager[None]]
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -118,8 +104,14 @@ class Answers:
         """Tokens heard."""
         return self.handles[0].request.inputs.num_audio_tokens
 
-    async def events(self) -> AsyncIterator[tuple[int, TokenEvent]]:
+    async def events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         """What happens, with the number of the choice it happens to; leaving early cancels all."""
+        with self.use():
+            async with aclosing(self._events()) as events:
+                async for item in events:
+                    yield item
+
+    async def _events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         arrived: asyncio.Queue[tuple[int, TokenEvent | BaseException | None]] = asyncio.Queue()
 
         async def follow(index: int, handle: RequestHandle) -> None:
@@ -135,6 +127,8 @@ class Answers:
             num_open = len(tasks)
             while num_open:
                 index, event = await arrived.get()
+                if isinstance(event, EngineError):
+                    raise engine_problem(event) from event
                 if isinstance(event, BaseException):
                     raise event
                 if event is None:
@@ -161,11 +155,9 @@ class Loaded:
 
     def __init__(self, assistant: EurekaAudio) -> None:
         self.assistant = assistant
-        self.engine = AudioEngine(assistant.model, assistant.processor)
+        self.engine = assistant.engine
         nothing = AudioAccess(allowed_folders=())
-        self.responder = Responder(
-            Engine(assistant.model, assistant.processor), nothing, LOCAL_LIMITS
-        )
+        self.responder = Responder(self.engine, nothing, LOCAL_LIMITS)
 
 
 @dataclass
@@ -183,13 +175,11 @@ class LocalService:
     stall_timeout_seconds: float = 60.0
     _loaded: Loaded | None = None
     _num_using: int = 0
+    _num_failures: int = 0  # unforeseen, one after the other
     _last_use: float = field(default_factory=time.monotonic)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _encoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(ENCODING_THREADS, "prepare")
-    )
-    _transcriber: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, "transcribe")
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(NUM_THREADS, "prepare")
     )
 
     @property
@@ -201,8 +191,9 @@ class LocalService:
             return "unloaded"
         if self._loaded.engine.failure is not None:
             return "dead"
-        stats = self._loaded.engine.stats()
-        return "stalled" if stats.seconds_since_step > self.stall_timeout_seconds else "ready"
+        if self._loaded.engine.stats().seconds_since_step > self.stall_timeout_seconds:
+            return "stalled"
+        return "failing" if self._num_failures >= FAILURES_IN_A_ROW else "ready"
 
     @property
     def stats(self) -> EngineStats | None:
@@ -214,29 +205,31 @@ class LocalService:
         await self._ready()
 
     async def transcribe(self, audio: DecodedAudio, options: TranscriptionOptions) -> Transcript:
-        """Write down what is said."""
-        with _Use(self):
-            loaded = await self._ready()
-            reply = await _in(
-                self._transcriber, lambda: loaded.assistant.transcribe(audio, options.language)
-            )
-        return Transcript(
-            text=reply.text,
-            duration_seconds=reply.duration_seconds,
-            segments=(Segment(reply.text, 0.0, reply.duration_seconds),) if reply.text else (),
-            language=options.language,
-            num_audio_tokens=reply.num_audio_tokens,
-            num_new_tokens=reply.num_new_tokens,
-            finish_reason=reply.finish_reason,
-        )
+        """Write down what is said.
+
+        Raises:
+            ConfigError: options that this model cannot fulfil.
+            Problem: 429, 503.
+        """
+        async with aclosing(self.stream_transcribe(audio, options)) as pieces:
+            found = [piece async for piece in pieces]
+        transcript = found[-1]
+        assert isinstance(transcript, Transcript)
+        return transcript
 
     async def stream_transcribe(
         self, audio: DecodedAudio, options: TranscriptionOptions
-    ) -> AsyncIterator[str | Transcript]:
-        """Pieces of the text as they are found, then the whole."""
-        transcript = await self.transcribe(audio, options)
-        yield transcript.text
-        yield transcript
+    ) -> AsyncGenerator[str | Transcript, None]:
+        """Pieces of the text as they are found, then the whole; errors as `transcribe`."""
+        with self._use():
+            loaded = await self._ready()
+            work = Transcription.of(loaded.responder, options, self._threads)
+            try:
+                async with aclosing(work.pieces(audio)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except EngineError as error:
+                raise engine_problem(error) from error
 
     async def chat(self, conversation: Conversation, options: ChatOptions) -> Answers:
         """Begin to answer a conversation whose audio is decoded.
@@ -246,9 +239,9 @@ class LocalService:
             MessageError: a turn that cannot be encoded.
             Problem: 429, 503.
         """
-        with _Use(self):
+        with self._use():
             loaded = await self._ready()
-            inputs = await _in(self._encoders, lambda: loaded.responder.encode(conversation))
+            inputs = await _in(self._threads, lambda: loaded.responder.encode(conversation))
         handles: list[RequestHandle] = []
         try:
             for index in range(options.num_choices):
@@ -269,13 +262,29 @@ class LocalService:
             for handle in handles:
                 handle.cancel()
             raise engine_problem(error) from error
-        return Answers(handles, loaded.assistant.processor.tokenizer)
+        return Answers(handles, loaded.assistant.processor.tokenizer, self._use)
 
     async def hear(self, waveform: Samples) -> HeardWindow:
         """Hear one window of at most 30 s and write nothing."""
-        with _Use(self):
+        with self._use():
             loaded = await self._ready()
-            return await _in(self._encoders, lambda: hear_window(loaded.assistant, waveform))
+            return await _in(self._threads, lambda: hear_window(loaded.assistant, waveform))
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """Mark the model as at work, and note how that ends."""
+        self._num_using += 1
+        try:
+            yield
+            self._num_failures = 0
+        except (EurekaAudioError, Problem):
+            raise
+        except Exception:
+            self._num_failures += 1
+            raise
+        finally:
+            self._num_using -= 1
+            self._last_use = time.monotonic()
 
     async def _ready(self) -> Loaded:
         async with self._loading:
@@ -302,28 +311,20 @@ class LocalService:
             await asyncio.to_thread(loaded.engine.close, False, 5.0)
         del loaded
         gc.collect()
+        _give_memory_back()
         log.info("the model was idle and left memory; the next request loads it again")
 
     async def close(self) -> None:
         """End; what is being done is not waited for."""
-        self._transcriber.shutdown(wait=False, cancel_futures=True)
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._loaded is not None:
             await asyncio.to_thread(self._loaded.engine.close, False, 5.0)
 
 
-class _Use:
-    """Marks a service as at work."""
-
-    def __init__(self, service: LocalService) -> None:
-        self._service = service
-
-    def __enter__(self) -> None:
-        self._service._num_using += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self._service._num_using -= 1
-        self._service._last_use = time.monotonic()
+def _give_memory_back() -> None:
+    """Let the C library hand freed memory to the system, where it has a call for that (glibc)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

@@ -10,9 +10,6 @@ The texts are read from where Debian installs them:
     King James Bible         ``bible-kjv-text``   copyright expired (Crown patent inside the UK)
     The Devil's Dictionary   ``dict-devil``       public domain
 
-Of WordNet, voices are given the example sentences; definitions and words only to be read without a
-sound (`readings.py`).
-
 Unstated: the paper names no synthetic corpus; this one exists because free recorded speech is
 scarce.
 """
@@ -23,7 +20,6 @@ import re
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -79,36 +75,10 @@ def spoken_words(text: str) -> str | None:
 
 def wordnet_examples(folder: Path = WORDNET) -> Iterator[str]:
     """The quoted examples of WordNet's glosses, as written."""
-    for _, gloss in _wordnet(folder):
-        yield from re.findall(r'"([^";]+)"', gloss)
-
-
-def wordnet_definitions(folder: Path = WORDNET) -> Iterator[str]:
-    """The definitions of WordNet's glosses: what stands before the examples, without asides."""
-    for _, gloss in _wordnet(folder):
-        yield from re.sub(r"\([^)]*\)", " ", gloss.partition('"')[0]).split(";")
-
-
-def wordnet_words(folder: Path = WORDNET) -> list[str]:
-    """The words that WordNet explains, in its order; names, which it capitalises, are left out."""
-    words = dict.fromkeys(word for words, _ in _wordnet(folder) for word in words)
-    return [word for word in words if re.fullmatch(r"[a-z]{2,15}", word) and word not in UNSUITABLE]
-
-
-@cache
-def _wordnet(folder: Path) -> tuple[tuple[list[str], str], ...]:
-    """The words and the gloss of each of WordNet's meanings."""
-    return tuple(_meanings(folder))
-
-
-def _meanings(folder: Path) -> Iterator[tuple[list[str], str]]:
     for part in ("noun", "verb", "adj", "adv"):
         path = _require(folder / f"data.{part}", "wordnet-base")
         for line in path.read_text("ascii", "replace").splitlines():
-            meaning, _, gloss = line.partition(" | ")
-            fields = meaning.split()
-            if gloss:  # the licence at the top has none
-                yield fields[4 : 4 + 2 * int(fields[3], 16) : 2], gloss
+            yield from re.findall(r'"([^";]+)"', line.partition(" | ")[2])
 
 
 def bible_clauses() -> Iterator[str]:
@@ -151,8 +121,6 @@ TEXTS: dict[str, tuple[float, Callable[[], Iterator[str]], str]] = {
     "devils-dictionary": (0.03, devil_sentences, "public domain"),
 }
 OWN = "made by this project"
-DEFINITION_SHARE, WORDS_SHARE = 0.3, 0.2  # of readings
-SHORT_WORDS, SHORT_DIGIT_SHARE, RESERVED_STEP = 9, 0.15, 10  # of a `ShortBook`
 PROMPT_SHARE, DIGIT_SHARE, SINGLE_DIGIT_SHARE = 0.10, 0.05, 0.02  # what is left is the grammar's
 
 
@@ -188,60 +156,12 @@ class DigitBook:
         return _single_digit(self.rng)
 
 
-class ReadingBook:
-    """What is read without a sound: sentences of another book, and of WordNet, whose words they
-    hardly use, its definitions and single words in a row.
-    """
-
-    reserved: Sequence[Sentence] = ()
-
-    def __init__(self, seed: int, book: "SentenceBook") -> None:
-        """Read WordNet; what `book` has reserved or excluded is left out."""
-        self.rng = random.Random(f"readings/{seed}")
-        self.book = book
-        spoken = dict.fromkeys(filter(None, map(spoken_words, wordnet_definitions())))
-        self.definitions = [words for words in spoken if words not in book.excluded]
-        self.words = wordnet_words()
-
-    def next_sentence(self) -> Sentence:
-        """The next reading."""
-        dice, license = self.rng.random(), TEXTS["wordnet"][2]
-        if dice < DEFINITION_SHARE:
-            return Sentence(self.rng.choice(self.definitions), "wordnet's definitions", license)
-        if dice < DEFINITION_SHARE + WORDS_SHARE:
-            words = self.rng.choices(self.words, k=self.rng.randint(1, 4))
-            return Sentence(" ".join(words), "wordnet's words", license)
-        return self.book.next_sentence()
-
-
-class ShortBook:
-    """What is said by voices that take long to speak: another book's short sentences, and single
-    digits. Of what the other one has reserved, a share is reserved here.
-    """
-
-    def __init__(self, seed: int, book: "SentenceBook") -> None:
-        """Say what ``book`` says."""
-        self.rng = random.Random(f"short/{seed}")
-        self.book = book
-        half = len(book.reserved) // 2
-        self.reserved = [*book.reserved[:half:RESERVED_STEP], *book.reserved[half::RESERVED_STEP]]
-
-    def next_sentence(self) -> Sentence:
-        """The next sentence of few words, or a digit."""
-        if self.rng.random() < SHORT_DIGIT_SHARE:
-            return _single_digit(self.rng)
-        while True:
-            sentence = self.book.next_sentence()
-            if len(sentence.words.split()) <= SHORT_WORDS:
-                return sentence
-
-
 class SentenceBook:
     """All sentences of a synthetic corpus, in an order that the seed alone decides.
 
-    ``held_out`` (transcripts of recorded test speech) and the sentences of our own dev and test
-    splits never occur in training; single words and single digits are exempt, since ten of them are
-    all there are.
+    ``held_out`` (transcripts of recorded test speech), the sentences of our own dev and test
+    splits, and those ``reserved_before`` by other books never occur in training; single words and
+    single digits are exempt, since ten of them are all there are.
     """
 
     def __init__(
@@ -250,6 +170,7 @@ class SentenceBook:
         prompts: Collection[str] = (),
         held_out: Collection[str] = (),
         num_reserved: int = 600,
+        reserved_before: Collection[str] = (),
     ) -> None:
         """Read all texts; ``prompts`` are transcripts of recorded training speech, to be spoken by
         synthetic voices too.
@@ -266,6 +187,7 @@ class SentenceBook:
             )
         self.cursor = dict.fromkeys(self.pools, 0)
         self.reserved = [self._draw_reserved() for _ in range(num_reserved)]
+        self.excluded |= {words for words in reserved_before if " " in words}
 
     def _add_pool(self, name: str, texts: Collection[str] | Iterator[str], license: str) -> None:
         kept: dict[str, Sentence] = {}

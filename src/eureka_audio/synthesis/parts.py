@@ -9,10 +9,9 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.errors import AudioFormatError
-from eureka_audio.records import AudioClip, AudioEvent, Phone, Split
+from eureka_audio.records import AudioClip, AudioEvent, Split
 from eureka_audio.synthesis.music import INSTRUMENTS, drum_beat, melody, single_note
-from eureka_audio.synthesis.phones import retimed
-from eureka_audio.synthesis.recorded import audible
+from eureka_audio.synthesis.recorded import trim
 from eureka_audio.synthesis.signals import Waveform, at_level, gate
 from eureka_audio.synthesis.sounds import SOUNDS
 
@@ -66,8 +65,7 @@ class Material:
 class Part:
     """One thing in a scene before it is placed: occurrences and the silence after each, in samples.
 
-    ``event`` holds its label and words; the times are those of the first occurrence. ``phones`` are
-    those of speech, from its own start, where they are known.
+    ``event`` holds its label and words; the times are those of the first occurrence.
     """
 
     event: AudioEvent
@@ -75,7 +73,6 @@ class Part:
     gap: int
     is_counted: bool
     clip: AudioClip | None = None
-    phones: tuple[Phone, ...] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -112,9 +109,7 @@ def _rendered_music(rng: np.random.Generator) -> Part:
 
 def clip_part(clip: AudioClip, rng: np.random.Generator) -> Part | None:
     """A clip as a part: silence cut away, long sounds cropped; ``None`` when it is silent."""
-    recorded = _read(clip)
-    kept = audible(recorded, floor_db=-40.0)
-    waveform = recorded[kept]
+    waveform = trim(_read(clip), floor_db=-40.0)
     limit = int(MAX_PART_SECONDS * SAMPLING_RATE)
     if len(waveform) < 0.1 * SAMPLING_RATE:
         return None
@@ -127,8 +122,7 @@ def clip_part(clip: AudioClip, rng: np.random.Generator) -> Part | None:
             speaker=clip.speaker,
         )
         spoken = at_level(waveform, rng.uniform(-26, -18))
-        phones = clip.phones and retimed(clip.phones, 1.0, -kept.start / SAMPLING_RATE)
-        return Part(event, (spoken,), 0, False, clip, phones)
+        return Part(event, (spoken,), 0, False, clip)
     (known,) = clip.events or ()
     if len(waveform) > limit:
         waveform = waveform[:limit] * gate(limit, 0.05).astype(np.float32)

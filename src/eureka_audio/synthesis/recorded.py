@@ -14,22 +14,15 @@ from eureka_audio.synthesis.noise import coloured_noise
 Waveform = NDArray[np.float32]
 
 
-def audible(waveform: Waveform, floor_db: float = -45.0) -> slice:
-    """The samples between the first and the last louder than ``floor_db`` below the peak; empty
-    when nothing is.
+def trim(waveform: Waveform, floor_db: float = -45.0) -> Waveform:
+    """Cut away what is quieter than ``floor_db`` below the peak at both ends; nothing is left of
+    what cannot be heard at all.
     """
     peak = float(np.abs(waveform).max(initial=0.0))
-    loud = (
-        np.flatnonzero(np.abs(waveform) > peak * 10 ** (floor_db / 20))
-        if peak > 1e-4
-        else np.empty(0, int)
-    )
-    return slice(int(loud[0]), int(loud[-1]) + 1) if len(loud) else slice(0, 0)
-
-
-def trim(waveform: Waveform, floor_db: float = -45.0) -> Waveform:
-    """Cut away what is quieter than ``floor_db`` below the peak at both ends."""
-    return waveform[audible(waveform, floor_db)]
+    if peak <= 1e-4:
+        return waveform[:0]
+    loud = np.flatnonzero(np.abs(waveform) > peak * 10 ** (floor_db / 20))
+    return waveform[loud[0] : loud[-1] + 1]
 
 
 def draw_silence(rng: np.random.Generator) -> tuple[int, int]:

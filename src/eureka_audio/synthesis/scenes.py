@@ -14,10 +14,9 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.manifest import write_manifest
-from eureka_audio.records import AudioClip, AudioEvent, Phone, Split
+from eureka_audio.records import AudioClip, AudioEvent, Split
 from eureka_audio.synthesis.noise import coloured_noise
 from eureka_audio.synthesis.parts import Material, Part, draw_part, rendered_part
-from eureka_audio.synthesis.phones import retimed
 from eureka_audio.synthesis.signals import Waveform, at_level
 from eureka_audio.synthesis.sounds import SOUNDS
 from eureka_audio.tasks.captions import Heard, caption
@@ -36,7 +35,6 @@ class Scene:
     events: list[AudioEvent] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     overlaps: list[bool] = field(default_factory=list)
-    phones: tuple[Phone, ...] | None = ()
     background: str | None = None
 
 
@@ -85,10 +83,6 @@ def _put(scene: Scene, part: Part, start: int, overlap: bool) -> None:
         }
         scene.events.append(part.event.model_copy(update=times))
         at += len(occurrence) + part.gap
-    if part.event.kind == "speech":
-        known = scene.phones is not None and part.phones is not None
-        placed = retimed(part.phones or (), 1.0, start / SAMPLING_RATE)
-        scene.phones = (*(scene.phones or ()), *placed) if known else None
     scene.parts.append(part)
     scene.heard.append(Heard(scene.events[-1], len(part.occurrences) if part.is_counted else None))
     scene.overlaps.append(overlap)
@@ -154,7 +148,6 @@ def _describe(scene: Scene, name: str, split: Split, rng: np.random.Generator) -
         language="en" if spoken else None,
         speaker=spoken[0].speaker if len(spoken) == 1 else None,
         events=tuple(sorted(scene.events, key=lambda event: event.start_seconds)),
-        phones=scene.phones,
         background=scene.background,
         dense_caption=caption(scene.heard, scene.overlaps, scene.background, rng),
         split=split,

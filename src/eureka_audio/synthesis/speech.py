@@ -1,9 +1,9 @@
 """A corpus of synthetic speech: sentences said by many voices, in shards that can be trained on as
 they appear.
 
-    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when the shard is
-    complete out/dev, out/test                             the same for the sentences that occur
-    nowhere else out/manifest.jsonl                            all of it, written last
+    out/train/shard-000/manifest.jsonl + *.flac   clips of one shard, written when it is complete
+    out/dev, out/test                             the same for sentences that occur nowhere else
+    out/manifest.jsonl                            all of it, written last
 
 What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
 A folder that is complete is not made again, so an interrupted run goes on where it was.
@@ -22,12 +22,11 @@ import soundfile
 
 from eureka_audio.audio.clock import SAMPLING_RATE
 from eureka_audio.manifest import read_manifest, write_manifest
-from eureka_audio.records import AudioClip, Phone, Split
+from eureka_audio.records import AudioClip, Split
 from eureka_audio.synthesis.corpora import Book, Sentence
-from eureka_audio.synthesis.engines import Spoken, require_engines, speak
-from eureka_audio.synthesis.phones import retimed
-from eureka_audio.synthesis.recorded import as_recorded, audible, draw_silence
-from eureka_audio.synthesis.voices import ENGINE_SHARES, Delivery, Engine, draw_delivery
+from eureka_audio.synthesis.engines import Waveform, require_engines, speak
+from eureka_audio.synthesis.recorded import as_recorded, draw_silence, trim
+from eureka_audio.synthesis.voices import Delivery, draw_delivery
 
 CLIPS_PER_SHARD = 2000
 CLIPS_PER_TASK = 100
@@ -46,13 +45,9 @@ class Utterance:
     seed: int
 
 
-def plan(
-    book: Book, seed: int, num_train: int, name: str = "speech", engine: Engine | None = None
-) -> Iterator[Utterance]:
+def plan(book: Book, seed: int, num_train: int, name: str = "speech") -> Iterator[Utterance]:
     """The utterances of a corpus of some name in order: dev, test, then train. More of them never
     changes the first ones.
-
-    All are said by one engine, or by those of `voices.ENGINE_SHARES`.
     """
     half = len(book.reserved) // 2
     splits: dict[Split, Sequence[Sentence]] = {
@@ -61,10 +56,10 @@ def plan(
     }
     for split, sentences in splits.items():
         for index, sentence in enumerate(sentences):
-            yield _utterance(sentence, seed, name, split, index, split, engine)
+            yield _utterance(sentence, seed, name, split, index, split)
     for index in range(num_train):
         folder = f"train/shard-{index // CLIPS_PER_SHARD:03d}"
-        yield _utterance(book.next_sentence(), seed, name, "train", index, folder, engine)
+        yield _utterance(book.next_sentence(), seed, name, "train", index, folder)
 
 
 def _utterance(
@@ -74,11 +69,10 @@ def _utterance(
     split: Split,
     index: int,
     folder: str,
-    engine: Engine | None,
 ) -> Utterance:
     rng = random.Random(f"delivery/{seed}/{split}/{index}")
     id = f"{name}-{split}-{index:06d}"
-    delivery = draw_delivery(rng, engine, is_held_out=split != "train")
+    delivery = draw_delivery(rng)
     return Utterance(id, f"{folder}/{id}.flac", sentence, delivery, split, rng.getrandbits(32))
 
 
@@ -94,7 +88,7 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
         if framed is None:
             dropped[f"{engine}: no audio"] += 1
             continue
-        waveform, phones = as_recorded(framed.waveform, rng), framed.phones
+        waveform = as_recorded(framed, rng)
         seconds = len(waveform) / SAMPLING_RATE
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             dropped[f"{engine}: not {MIN_SECONDS}-{MAX_SECONDS} s long"] += 1
@@ -102,25 +96,17 @@ def render(out: Path, utterances: Sequence[Utterance]) -> tuple[list[AudioClip],
         path = out / utterance.path
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-        clips.append(clip_of(utterance, seconds, phones))
+        clips.append(clip_of(utterance, seconds))
     return clips, dropped
 
 
-def framed_by_silence(said: Spoken | None, rng: np.random.Generator) -> Spoken | None:
-    """What is audible of something said, between two drawn silences, with its phones moved along;
-    `None` if nothing is.
-    """
-    if said is None:
-        return None
-    kept = audible(said.waveform)
-    if kept.start == kept.stop:
-        return None
-    before, after = draw_silence(rng)
-    phones = retimed(said.phones, 1.0, (before - kept.start) / SAMPLING_RATE)
-    return Spoken(np.pad(said.waveform[kept], (before, after)), phones)
+def framed_by_silence(said: Waveform | None, rng: np.random.Generator) -> Waveform | None:
+    """What is audible of something said, between two drawn silences; `None` if nothing is."""
+    kept = None if said is None else trim(said)
+    return None if kept is None or not len(kept) else np.pad(kept, draw_silence(rng))
 
 
-def clip_of(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> AudioClip:
+def clip_of(utterance: Utterance, seconds: float) -> AudioClip:
     """What is known of an utterance once it is said."""
     delivery, sentence = utterance.delivery, utterance.sentence
     accent = " with a learner's accent" if delivery.learner else ""
@@ -131,7 +117,6 @@ def clip_of(utterance: Utterance, seconds: float, phones: tuple[Phone, ...]) -> 
         transcript=sentence.words,
         language="en",
         speaker=delivery.speaker,
-        phones=phones,
         split=utterance.split,
         source=f"{delivery.engine}/{delivery.voice}{accent}; text: {sentence.source}",
         license=f"synthetic speech; text: {sentence.license}",
@@ -145,21 +130,19 @@ def synthesize_speech(
     num_train: int,
     num_workers: int = 1,
     name: str = "speech",
-    engine: Engine | None = None,
 ) -> Counter[str]:
-    """Make a corpus of some name under ``out``, by one engine or by those of
-    `voices.ENGINE_SHARES`, and return what became of every utterance: ``kept``, or a reason for
-    dropping it.
+    """Make a corpus of some name under ``out``, and return what became of every utterance:
+    ``kept``, or a reason for dropping it.
 
     Raises:
         MissingDependencyError: an engine is not installed.
     """
-    require_engines([engine] if engine else ENGINE_SHARES)
+    require_engines()
     fates: Counter[str] = Counter()
     everything: list[AudioClip] = []
     with ProcessPoolExecutor(num_workers) as pool:
         for folder, utterances in groupby(
-            plan(book, seed, num_train, name, engine), lambda planned: Path(planned.path).parent
+            plan(book, seed, num_train, name), lambda planned: Path(planned.path).parent
         ):
             planned = list(utterances)
             folder_clips = _written(out, folder, planned)

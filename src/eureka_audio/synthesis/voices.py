@@ -12,12 +12,11 @@ from typing import Literal
 
 from eureka_audio.records import Speaker
 
-Engine = Literal["espeak-ng", "flite", "festival", "kokoro"]
+Engine = Literal["espeak-ng", "flite", "festival"]
 Gender = Literal["male", "female"]
 
 ENGINE_SHARES: dict[Engine, float] = {"espeak-ng": 0.55, "flite": 0.25, "festival": 0.20}
 CHILD_SHARE = 0.4
-MIXED_SHARE = 0.5  # of Kokoro's speakers: half-way between two of its voices
 
 ESPEAK_ACCENTS = (
     *("en-us",) * 5,
@@ -58,29 +57,6 @@ FESTIVAL: tuple[tuple[str, Gender], ...] = (
     ("ked_diphone", "male"),
 )
 
-# Voices from America, Britain, Spain, France, India, Italy, Japan, Brazil and China, all of which
-# speak English here. Those that are held out speak in dev and test only.
-KOKORO: dict[Gender, tuple[str, ...]] = {
-    "female": tuple(
-        """
-        af_alloy af_aoede af_bella af_heart af_jessica af_kore af_nicole af_river af_sarah af_sky
-        bf_alice bf_emma bf_isabella ef_dora ff_siwis hf_alpha hf_beta if_sara jf_alpha
-        jf_gongitsune jf_nezumi jf_tebukuro pf_dora zf_xiaobei zf_xiaoni zf_xiaoxiao
-        """.split()  # noqa: SIM905
-    ),
-    "male": tuple(
-        """
-        am_adam am_echo am_fenrir am_liam am_michael am_onyx am_puck am_santa bm_daniel bm_fable
-        bm_george em_alex em_santa hm_omega hm_psi im_nicola jm_kumo pm_alex pm_santa zm_yunjian
-        zm_yunxi zm_yunxia
-        """.split()  # noqa: SIM905
-    ),
-}
-KOKORO_HELD_OUT: dict[Gender, tuple[str, ...]] = {
-    "female": ("af_nova", "bf_lily", "zf_xiaoyi"),
-    "male": ("am_eric", "bm_lewis", "zm_yunyang"),
-}
-
 # What a learner whose first language is Mandarin often makes of English sounds, in eSpeak's phoneme
 # mnemonics.
 LEARNER_SOUNDS: tuple[tuple[str, str, str], ...] = (
@@ -102,7 +78,7 @@ class Delivery:
 
     ``stretch`` is a factor on duration, ``pitch`` runs 0-99 (eSpeak only), ``word_gap_ms`` is a
     pause between words (eSpeak only), ``formant_shift`` a factor on formants and pitch, ``learner``
-    the names of the `LEARNER_SOUNDS` applied (eSpeak and Kokoro only).
+    the names of the `LEARNER_SOUNDS` applied (eSpeak only).
     """
 
     engine: Engine
@@ -125,26 +101,17 @@ class Delivery:
         )
 
 
-def draw_delivery(
-    rng: random.Random, engine: Engine | None = None, is_held_out: bool = False
-) -> Delivery:
-    """Choose an engine, unless it is given, a voice (one that is held out from training, where the
-    engine has such) and a manner of speaking.
-    """
-    if engine is None:
-        engine = rng.choices(list(ENGINE_SHARES), list(ENGINE_SHARES.values()))[0]
+def draw_delivery(rng: random.Random) -> Delivery:
+    """Choose an engine, a voice and a manner of speaking."""
+    engine = rng.choices(list(ENGINE_SHARES), list(ENGINE_SHARES.values()))[0]
     is_child = rng.random() < CHILD_SHARE
-    voice, gender = _draw_voice(engine, is_child, is_held_out, rng)
+    voice, gender = _draw_voice(engine, is_child, rng)
     if not is_child:
         shift = rng.choice((0.92, 0.96, 1.0, 1.0, 1.04, 1.08))
     elif gender == "male":
         shift = rng.choice((1.40, 1.45, 1.5))
     else:
         shift = rng.choice((1.16, 1.2, 1.24, 1.28, 1.32))
-    if engine == "kokoro":
-        stretch, learner = round(rng.uniform(0.85, 1.3), 2), rng.random() < 0.4
-        habits = _draw_habits(rng) if learner else ()
-        return Delivery(engine, voice, gender, is_child, shift, stretch, learner=habits)
     if engine != "espeak-ng":
         return Delivery(engine, voice, gender, is_child, shift, round(rng.uniform(0.9, 1.5), 2))
     learner = rng.random() < 0.4
@@ -167,19 +134,7 @@ def _draw_habits(rng: random.Random) -> tuple[str, ...]:
     return tuple(name for name, _, _ in LEARNER_SOUNDS if rng.random() < 0.45)
 
 
-def _draw_kokoro(is_child: bool, is_held_out: bool, rng: random.Random) -> tuple[str, Gender]:
-    gender: Gender = "female" if rng.random() < (0.8 if is_child else 0.5) else "male"
-    voices = (KOKORO_HELD_OUT if is_held_out else KOKORO)[gender]
-    if not is_held_out and rng.random() < MIXED_SHARE:
-        return "+".join(sorted(rng.sample(voices, 2))), gender
-    return rng.choice(voices), gender
-
-
-def _draw_voice(
-    engine: Engine, is_child: bool, is_held_out: bool, rng: random.Random
-) -> tuple[str, Gender | None]:
-    if engine == "kokoro":
-        return _draw_kokoro(is_child, is_held_out, rng)
+def _draw_voice(engine: Engine, is_child: bool, rng: random.Random) -> tuple[str, Gender | None]:
     if engine == "flite":
         return rng.choice([v for v in FLITE if v[0] != "awb" or not is_child])
     if engine == "festival":

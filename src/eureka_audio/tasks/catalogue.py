@@ -2,8 +2,9 @@
 learnt.
 
 ``transcribe`` and ``caption`` are the paper's tasks; each question has an open form (``digit``) and
-one with choices (``digit_choice``); ``no_speech`` is the empty transcript of a clip in which nobody
-speaks. Requests are made by the functions that make them at inference, so both agree word for word.
+one with choices (``digit_choice``); ``asked`` is a question that the clip's manifest brings;
+``no_speech`` is the empty transcript of a clip in which nobody speaks. Requests are made by the
+functions that make them at inference, so both agree word for word.
 
 Source: paper sections 4 and 5.1 name the task families. Unstated: their wording; all of it is ours.
 """
@@ -105,6 +106,11 @@ def _question(
     return answered(question_request(audio, asked.question, asked.choices), asked.answer)
 
 
+def _asked(clip: AudioClip, audio: object, rng: np.random.Generator) -> Conversation:
+    own = clip.questions[int(rng.integers(len(clip.questions)))]
+    return answered(question_request(audio, own.question, own.choices or None), own.answer)
+
+
 def _is_known(skill: str, offer: bool, clip: AudioClip) -> bool:
     facts = SKILLS[skill](clip)
     return bool(facts) and (not offer or all(fact.others for fact in facts))
@@ -115,6 +121,7 @@ def _catalogue() -> Iterator[Task]:
     yield Task("no_speech", "transcribe", attrgetter("is_speechless"), _transcribe)
     for name, describe in (("caption", dense_caption), ("speech_caption", speech_caption)):
         yield Task(name, "caption", partial(_has, describe), partial(_describe, describe))
+    yield Task("asked", "question", lambda clip: bool(clip.questions), _asked)
     for skill in SKILLS:
         for offer in (False,) if skill in OPEN_ONLY else (False, True):
             name = f"{skill}_choice" if offer else skill

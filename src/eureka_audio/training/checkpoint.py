@@ -1,10 +1,12 @@
 """Checkpoints of a training run: complete or absent, checked when read, safetensors and JSON only.
 
-A checkpoint is a folder that appears under its final name only when all of it is on the disk. Its
+A checkpoint is a folder that appears under its final name only when all of it is on the disk. It
+holds the tensors that learn, and no others: the rest are those that the stage started with. Its
 `SHA256SUMS.json` holds the checksum of every file; a damaged checkpoint is reported and the one
 before it is used.
 """
 
+import hashlib
 import json
 import logging
 import shutil
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -33,15 +35,23 @@ def save_checkpoint(
     model: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     keep: int = 2,
+    started_from: str = "",
 ) -> Path:
     """Write `folder/checkpoint-<step>` and remove all but the newest `keep`.
 
-    The random state of torch is part of it, so that dropout goes on as it would have.
+    Args:
+        folder: of the run.
+        step: how many steps are done.
+        model: its tensors that learn are saved.
+        optimizers: saved, too.
+        keep: how many checkpoints stay.
+        started_from: what the stage began with, to be compared when it goes on.
     """
     target = folder / f"{PREFIX}{step:08d}"
     with atomic_folder(target) as temporary:
-        save_file(_unique_tensors(model.state_dict()), temporary / "model.safetensors")
-        tensors: dict[str, Tensor] = {"torch_rng": torch.get_rng_state()}
+        learnt = {name: tensor.detach().contiguous() for name, tensor in _learning(model).items()}
+        save_file(learnt, temporary / "model.safetensors")
+        tensors: dict[str, Tensor] = {}
         groups: list[Any] = []
         for number, optimizer in enumerate(optimizers):
             state = optimizer.state_dict()
@@ -50,7 +60,8 @@ def save_checkpoint(
                 for name, value in values.items():
                     tensors[f"{number}.{parameter}.{name}"] = torch.as_tensor(value).contiguous()
         save_file(tensors, temporary / "optimizer.safetensors")
-        (temporary / "state.json").write_text(json.dumps({"step": step, "groups": groups}))
+        state = {"step": step, "groups": groups, "started_from": started_from}
+        (temporary / "state.json").write_text(json.dumps(state))
         write_checksums(temporary, DIGESTS)
     # One of a later step is what a fall-back has passed over: it must not push out a sound one.
     for old in [path for path in list_checkpoints(folder) if path <= target][:-keep]:
@@ -76,7 +87,10 @@ def newest(folder: Path) -> Path:
 
 
 def resume_latest(
-    folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]
+    folder: Path,
+    model: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    started_from: str = "",
 ) -> int | None:
     """Load the newest sound checkpoint into model and optimisers.
 
@@ -85,11 +99,13 @@ def resume_latest(
 
     Raises:
         CheckpointError: there are checkpoints, and every one is damaged; a run never starts over in
-            silence.
+            silence. Or they are of a stage that began with something else.
     """
     for unfinished in folder.glob(f".{PREFIX}*"):
         shutil.rmtree(unfinished)  # a save that was killed
     reason = None
+    for path in list_checkpoints(folder)[-1:]:
+        check_start(path, started_from)
     for path in reversed(list_checkpoints(folder)):
         try:
             return _load(path, model, optimizers)
@@ -116,47 +132,68 @@ def verify(path: Path) -> None:
         )
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
-    """Load the model tensors of one checkpoint, every name and shape as expected."""
+def is_finished(folder: Path, max_steps: int) -> bool:
+    """Whether a run has nothing left to do."""
+    found = list_checkpoints(folder)
+    return bool(found) and int(found[-1].name.removeprefix(PREFIX)) >= max_steps
+
+
+def check_start(path: Path, started_from: str) -> None:
+    """Refuse a checkpoint of a stage that began with something else.
+
+    Raises:
+        CheckpointError: so it is. One that cannot be read is left to `verify`.
+    """
+    try:
+        found = json.loads((path / "state.json").read_text()).get("started_from", "")
+    except (OSError, ValueError):
+        return
+    if found != started_from:
+        raise CheckpointError(
+            f"{path}: expected a stage that started from {started_from or 'nothing'}, got one from "
+            f"{found or 'nothing'}: the recipe or the stage before it has changed; give another "
+            f"--out, or remove {path.parent}"
+        )
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a checkpoint's checksums: the same for the same tensors and optimiser."""
+    return hashlib.sha256((path / DIGESTS).read_bytes()).hexdigest()
+
+
+def load_learnt(path: Path, model: nn.Module, prefix: str = "") -> None:
+    """Load what a stage has learnt into a model; its other tensors stay as they are.
+
+    Args:
+        path: a checkpoint.
+        model: which has every tensor of it, of the same shape.
+        prefix: of the checkpoint's names, which the model's lack.
+
+    Raises:
+        CheckpointError: it is damaged, or does not fit the model.
+    """
     verify(path)
     try:
         tensors = load_file(path / "model.safetensors")
     except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    _fill(model, tensors, path)
-
-
-def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     try:
-        missing, unexpected = model.load_state_dict(tensors, strict=False)
+        _, unexpected = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit this model: {error}") from error
-    tied = set(model.state_dict()) - set(_unique_tensors(model.state_dict()))
-    if unexpected or set(missing) - tied:
+    if unexpected:
         raise CheckpointError(
-            f"{path} does not fit this model: missing {sorted(set(missing) - tied)[:5]}, "
-            f"unexpected {unexpected[:5]}"
+            f"{path} does not fit this model: it holds {unexpected[:5]}, which the model lacks"
         )
 
 
-def load_part(path: Path, prefix: str, part: nn.Module) -> None:
-    """Load the tensors of one checkpoint that begin with `prefix` into a part of a model.
-
-    Raises:
-        CheckpointError: the checkpoint does not hold exactly the tensors of `part`.
-    """
-    verify(path)
-    tensors = load_file(path / "model.safetensors")
-    chosen = {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-    _fill(part, chosen, path)
-
-
 def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
-    load_weights(path, model)
+    load_learnt(path, model)
+    with safe_open(path / "model.safetensors", "pt") as file:
+        other = set(file.keys()) ^ set(_learning(model))
+    if other:
+        raise CheckpointError(f"{path} was saved with other trainable tensors: {sorted(other)[:3]}")
     tensors = load_file(path / "optimizer.safetensors")
     state = json.loads((path / "state.json").read_text())
     if len(state["groups"]) != len(optimizers):
@@ -176,15 +213,8 @@ def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer])
             raise CheckpointError(
                 f"{path} was saved with other trainable parameters: {error}"
             ) from error
-    torch.set_rng_state(tensors["torch_rng"])
     return int(state["step"])
 
 
-def _unique_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state without the second name of tied tensors, which safetensors refuses to store."""
-    seen: dict[int, str] = {}
-    unique = {}
-    for name, tensor in state.items():
-        if seen.setdefault(tensor.data_ptr(), name) == name or tensor.numel() == 0:
-            unique[name] = tensor.contiguous()
-    return unique
+def _learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}

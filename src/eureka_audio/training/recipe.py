@@ -1,41 +1,51 @@
-"""A recipe: everything that makes a model, from sources to stages, as one typed value.
+"""A recipe: everything that makes a model, from its parts to its stages, as one typed value.
 
-Source: paper sections 4 and 5.2 give the stages and the ratios of tasks; what is trained before
-them (encoder, decoder) stands in for Whisper and Qwen3, which the paper starts from.
+Source: paper sections 4 and 5.2 give the stages and the ratios of tasks.
 """
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from eureka_audio.config import Config
-from eureka_audio.data.augment import AugmentConfig
+from eureka_audio.data.augment import AugmentConfig, FeatureAugmentConfig
 from eureka_audio.data.recordings import read_dataset
-from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.manifest import audio_path, read_manifest
 from eureka_audio.records import AudioClip, Split
-from eureka_audio.training.alignment import with_alignment
-from eureka_audio.training.heads import EncoderHeadsConfig
-from eureka_audio.training.oracle import OracleNoise
+from eureka_audio.training.lora import LoraConfig
 from eureka_audio.training.trainer import TrainerConfig
 
-ALIGNMENT = "alignment"
-SPLICES = "splices"
-# What a run's folder holds beside the folders of its named stages.
-RUN_FOLDERS = ("cache", "processor", "tokenizer", "decoder", ALIGNMENT, SPLICES, "export", "model")
+# What a run's folder holds beside the folders of its stages.
+RUN_FOLDERS = ("cache", "model")
 
 
 class SourceConfig(Config):
-    """Where clips come from: a folder with manifests, or a data set of the recordings pack."""
+    """Where material comes from, one of three.
+
+    Attributes:
+        manifest: a manifest of clips, or a folder under which some lie (`--data` is where).
+        recordings: the name of a data set of the recordings pack.
+        conversations: a file of conversations: about one clip each, for a mixture, or of text
+            alone, for `text_share`.
+        split: the clips of this split only.
+    """
 
     manifest: str | None = None
     recordings: str | None = None
+    conversations: str | None = None
     split: Split = "train"
 
-    def read(self, data: Path, recordings: Path) -> list[AudioClip]:
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        given = [self.manifest, self.recordings, self.conversations]
+        if sum(each is not None for each in given) != 1:
+            raise ValueError("expected one of manifest, recordings and conversations")
+        return self
+
+    def read(self, data: Path, recordings: Path | None) -> list[AudioClip]:
         """The clips, with absolute paths.
 
         Args:
@@ -43,35 +53,50 @@ class SourceConfig(Config):
             recordings: the recordings pack that holds the data set `recordings`.
 
         Raises:
-            ConfigError: neither or both of `manifest` and `recordings` are given, or nothing is
-                found there.
+            ConfigError: nothing is found there, or it is text.
+            ManifestError: a line is malformed.
         """
-        if (self.manifest is None) == (self.recordings is None):
-            raise ConfigError("a source needs either manifest or recordings, and not both")
         if self.recordings is not None:
-            clips = read_dataset(recordings / self.recordings)
+            clips = self._read_recordings(recordings)
+        elif self.manifest is not None:
+            clips = list(_read_manifests((data / self.manifest).resolve()))
         else:
-            found = sorted((data / str(self.manifest)).rglob("manifest.jsonl"))
-            if not found:
-                raise ManifestError(f"expected a manifest.jsonl under {data / str(self.manifest)}")
-            clips = [
-                clip.model_copy(update={"path": str(audio_path(clip, path))})
-                for path in found
-                for clip in read_manifest(path, AudioClip)
-            ]
+            raise ConfigError(f"expected clips, got the conversations {self.conversations}")
         clips = [clip for clip in clips if clip.split == self.split]
         if not clips:
             raise ConfigError(
-                f"no clip of split {self.split!r} in {self.manifest or self.recordings}"
+                f"expected clips of split {self.split!r} in {self.manifest or self.recordings}, "
+                "found none; correct `split` in the recipe or in the manifest"
             )
         return clips
 
+    def _read_recordings(self, recordings: Path | None) -> list[AudioClip]:
+        name = str(self.recordings)
+        if recordings is None:
+            raise ConfigError(
+                f"expected the folder of recordings that holds {name}; give --recordings, or set "
+                "EUREKA_AUDIO_DATA"
+            )
+        if not (recordings / name / "manifest.jsonl").is_file():
+            raise ConfigError(
+                f"expected {recordings / name}/manifest.jsonl, found no such file; point "
+                "--recordings to the pack that holds it, or take the source out of the recipe"
+            )
+        return read_dataset(recordings / name)
 
-class SpliceConfig(Config):
-    """A source composed of what the clips of an aligned one say (`synthesis/splices.py`)."""
 
-    of: str
-    num: PositiveInt
+def _read_manifests(place: Path) -> list[AudioClip]:
+    found = [place] if place.is_file() else sorted(place.rglob("manifest.jsonl"))
+    if not found:
+        raise ManifestError(
+            f"expected a manifest at {place}, or a folder with manifest.jsonl; point --data to the "
+            "folder that it is relative to, or make it with `eureka-audio synthesize`"
+        )
+    return [
+        clip.model_copy(update={"path": str(audio_path(clip, path))})
+        for path in found
+        for clip in read_manifest(path, AudioClip)
+    ]
 
 
 class MixtureConfig(Config):
@@ -81,170 +106,210 @@ class MixtureConfig(Config):
     samples_per_epoch: PositiveInt = 10_000
     batch_seconds: PositiveFloat = 128.0
     max_batch_size: PositiveInt = 128
-    max_clip_seconds: PositiveFloat = 12.0
+    max_clip_seconds: PositiveFloat = Field(default=12.0, le=30.0)
 
 
-class EncoderStage(Config):
-    """Pretraining of the audio encoder.
+class LossWeights(Config):
+    """What is learnt, and how much it weighs.
 
-    Whole layers are dropped rather than units: that saves time where units cost it.
+    Attributes:
+        next_token: the answers to the stage's tasks (Eq. 2), with the router's balance (Eq. 4).
+        ctc: what is said, spelt by the adapter in tokens of the language model, which is not run.
+        letters: what is said, spelt by the letters' head on the encoder.
     """
 
-    layerdrop: float = 0.05
+    next_token: NonNegativeFloat = 1.0
+    ctc: NonNegativeFloat = 0.0
+    letters: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _check_some(self) -> Self:
+        if not any((self.next_token, self.ctc, self.letters)):
+            raise ValueError("expected a weight above 0, got none; then nothing is learnt")
+        return self
+
+    @property
+    def from_audio_alone(self) -> bool:
+        """Whether no conversation is needed."""
+        return self.next_token == 0
+
+
+class StageConfig(Config):
+    """One stage: which tensors learn, from what, how often.
+
+    Attributes:
+        trainable: names of parts (audio_encoder, adapter, ctc_head, language_model), and regular
+            expressions that match whole names of tensors.
+        losses: what is learnt.
+        lora: low-rank updates for the language model in place of its own tensors.
+        mixture: how often each source is heard.
+        tasks: for each source, the weights of the tasks its clips are put to.
+        text_share: conversations of text added per clip (1.0 is the paper's 1:1 by samples).
+        text: the sources of that text; all there are by default.
+        augment: of waveforms, which then pass through the encoder each time they are heard.
+        feature_augment: of what a frozen encoder hears, which is then kept on disk.
+        evaluate: of each source, the task whose loss is logged, without augmentation.
+        trainer: length, rates, bookkeeping.
+    """
+
+    trainable: tuple[str, ...]
+    losses: LossWeights = LossWeights()
+    lora: LoraConfig | None = None
     mixture: MixtureConfig
-    augment: AugmentConfig = AugmentConfig()
-    heads: EncoderHeadsConfig = EncoderHeadsConfig()
-    evaluate: tuple[str, ...] = ()
+    tasks: dict[str, dict[str, float]] = Field(default_factory=dict)
+    text_share: NonNegativeFloat = 0.0
+    text: tuple[str, ...] = ()
+    augment: AugmentConfig | None = None
+    feature_augment: FeatureAugmentConfig | None = None
+    evaluate: dict[str, str] = Field(default_factory=dict)
     trainer: TrainerConfig = TrainerConfig()
 
+    @model_validator(mode="after")
+    def _check_effects(self) -> Self:
+        """No setting is without effect, and nothing that is learnt lacks its setting."""
+        learns = set(self.trainable)
+        answers, letters = self.losses.next_token > 0, self.losses.letters > 0
+        faults = (
+            (
+                not answers and (self.tasks or self.text_share or "language_model" in learns),
+                "losses.next_token is 0: tasks, text_share and a trainable language_model have no "
+                "effect; drop them, or give it a weight",
+            ),
+            (self.text and not self.text_share, "text: without effect where text_share is 0"),
+            (
+                self.lora is not None and "language_model" not in learns,
+                "lora: without effect unless language_model is among trainable",
+            ),
+            (
+                self.augment is not None and self.feature_augment is not None,
+                "augment, feature_augment: expected one of them: waveforms are changed and heard "
+                "anew, or the features of a frozen encoder are kept",
+            ),
+            (
+                self.feature_augment is not None and "audio_encoder" in learns,
+                "feature_augment: without effect where audio_encoder learns; use augment",
+            ),
+            (
+                letters and not learns & {"ctc_head", "audio_encoder"},
+                "losses.letters: expected ctc_head or audio_encoder among trainable",
+            ),
+            (
+                not letters and "ctc_head" in learns,
+                "ctc_head: it learns nothing where losses.letters is 0",
+            ),
+        )
+        for is_fault, message in faults:
+            if is_fault:
+                raise ValueError(message)
+        return self
 
-class TextConfig(Config):
-    """Plain text: sentences of the free corpora, and what the sources' clips say and are.
-
-    Its words, and those that the clips of `word_sources` say, are what a transcript is held
-    against. Where `everyday_ngrams` is asked for, pocketsphinx's model of which words follow one
-    another has a say, too (`data/sphinx_ngrams.py`).
-    """
-
-    vocab_size: int = 1024
-    sources: tuple[str, ...] = ()
-    word_sources: tuple[str, ...] = ()
-    everyday_ngrams: bool = False
-    num_sentences: int = 120_000
-    renderings_per_clip: int = 3
-
-
-class DecoderStage(Config):
-    """Pretraining of the decoder on text."""
-
-    row_length: int = 192
-    batch_size: int = 32
-    trainer: TrainerConfig = TrainerConfig()
-
-
-class OracleStage(Config):
-    """The decoder's practice on what a perfect ear would hear (`oracle.py`).
-
-    `tasks`, `text_share` and `guidance_weight` are those of a `MultimodalStage`.
-    """
-
-    mixture: MixtureConfig
-    tasks: dict[str, dict[str, float]]
-    text_share: float = 0.0
-    guidance_weight: float = 0.0
-    noise: OracleNoise = OracleNoise()
-    trainer: TrainerConfig = TrainerConfig()
-
-
-class MultimodalStage(Config):
-    """Training on tasks: which parts learn, from what, how often.
-
-    `tasks` gives for each source the weights of the tasks its clips are put to; `text_share` the
-    lines of plain text added per audio sample, `heads_weight` how much the encoder's heads go on
-    teaching it, `oracle_weight` how much the adapter is drawn to what the oracle would say,
-    `guidance_weight` how much the decoder's attention to where the next word is said.
-    """
-
-    trainable: tuple[Literal["audio_encoder", "adapter", "language_model"], ...]
-    mixture: MixtureConfig
-    tasks: dict[str, dict[str, float]]
-    text_share: float = 0.0
-    heads_weight: float = 0.0
-    oracle_weight: float = 0.0
-    guidance_weight: float = 0.0
-    heads: EncoderHeadsConfig = EncoderHeadsConfig()
-    augment: AugmentConfig = AugmentConfig(mix_events_probability=0.0)
-    trainer: TrainerConfig = TrainerConfig()
+    @property
+    def source_names(self) -> set[str]:
+        """Sources of clips that are heard in training."""
+        return {name for name, weight in self.mixture.weights.items() if weight > 0}
 
 
 class ModelConfig(Config):
-    """Shapes: a preset and what differs from it."""
+    """What the parts do not say of the joined model; a key that is not given is not changed.
 
-    preset: str = "nano"
-    overrides: dict[str, Any] = Field(default_factory=dict)
+    Attributes:
+        adapter_config: settings of the adapter.
+        feature_layers: the encoder's layers whose outputs the adapter hears.
+        ctc_vocab_size: letters of the head on the encoder, the blank among them.
+        trailing_silence_seconds: silence after each clip, for the encoder alone.
+        pad_windows: whether every clip is heard as a window of 30 s, silent past its end.
+    """
+
+    adapter_config: dict[str, Any] = Field(default_factory=dict)
+    feature_layers: tuple[int, ...] | None = None
+    ctc_vocab_size: PositiveInt | None = None
+    trailing_silence_seconds: NonNegativeFloat | None = None
+    pad_windows: bool | None = None
+
+
+class ExportConfig(Config):
+    """How the trained model is written, and how it is to transcribe.
+
+    Attributes:
+        int8: parts whose weights are stored in int8.
+        delta: leave out what the parts of the catalogue bring; whoever loads the model fetches
+            them, by hash.
+        transcription_beams: of a transcript, unless the caller says otherwise.
+        transcription_ctc_weight: say of the letters' head in which beam is kept.
+        transcription_no_speech_threshold: of the letters' head, above which nobody speaks.
+    """
+
+    int8: tuple[str, ...] = ()
+    delta: bool = False
+    transcription_beams: PositiveInt = 1
+    transcription_ctc_weight: NonNegativeFloat = 0.0
+    transcription_no_speech_threshold: NonNegativeFloat = 0.0
 
 
 class Recipe(Config):
     """The whole life of a model.
 
-    `encoders` are the phases of the encoder's pretraining, in order: the first ones hear short and
-    clean clips only, because on long ones an untrained speller finds nothing better than silence.
-    After the first phase the phones of the sources named by `aligned` are found (`alignment.py`),
-    and with them the sources named by `splices` are made.
-    `oracles` are the phases of the decoder's practice; short clips come first there too, because
-    where in a long clip a word is said is hard to find at random.
+    Attributes:
+        name: of the model, and of the run's folder.
+        seed: of everything drawn at random.
+        encoder: a part of the catalogue, a folder, a hub id, or an Eureka-Audio checkpoint.
+        language_model: the same.
+        start: a whole Eureka-Audio model to go on with, in place of both (fine-tuning).
+        model: what the parts do not say.
+        held_out: files of sentences that no text may say (`--data` is where).
+        sources: material by name.
+        stages: in the order they run.
+        export: how the result is written.
+        device: "auto" takes a CUDA device where there is one.
+        processes: that train together on this machine; with `torchrun`, it decides.
     """
 
     name: str
     seed: int = 0
+    encoder: str | None = None
+    language_model: str | None = None
+    start: str | None = None
     model: ModelConfig = ModelConfig()
+    held_out: tuple[str, ...] = ()
     sources: dict[str, SourceConfig]
-    text: TextConfig = TextConfig()
-    encoders: dict[str, EncoderStage]
-    aligned: tuple[str, ...] = ()
-    splices: dict[str, SpliceConfig] = Field(default_factory=dict)
-    decoder: DecoderStage = DecoderStage()
-    oracles: dict[str, OracleStage] = Field(default_factory=dict)
-    stages: dict[str, MultimodalStage] = Field(default_factory=dict)
+    stages: dict[str, StageConfig]
+    export: ExportConfig = ExportConfig()
+    device: str = "auto"
+    processes: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        """Two parts, or one whole."""
+        parts = (self.encoder, self.language_model)
+        if (self.start is None) != all(parts) or (self.start is not None and any(parts)):
+            raise ValueError("expected encoder and language_model, or start, and not both")
+        if self.start is not None and self.model != ModelConfig():
+            raise ValueError("model: has no effect on a model that is there already; drop it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tasks(self) -> Self:
+        """Clips are put to tasks; conversations bring their own."""
+        told = {name for name, source in self.sources.items() if source.conversations is not None}
+        for name, stage in self.stages.items():
+            asked = stage.source_names - told
+            if stage.losses.next_token and asked != stage.tasks.keys():
+                raise ValueError(
+                    f"stages.{name}.tasks: expected tasks for the clips of mixture.weights, got "
+                    f"none for {sorted(asked - stage.tasks.keys())}, and without effect for "
+                    f"{sorted(stage.tasks.keys() - asked)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_stage_names(self) -> Self:
         """Each stage has a folder of its own under the run."""
-        names = [*RUN_FOLDERS, *self.encoders, *self.oracles, *self.stages]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"expected every stage to have a name of its own, got {twice} again")
-        return self
-
-    @model_validator(mode="after")
-    def _check_splices(self) -> Self:
-        """What is spliced is aligned, under a name that no source has."""
-        unknown = sorted({splice.of for splice in self.splices.values()} - set(self.aligned))
-        if unknown:
-            raise ValueError(f"splices: expected names among aligned, got {unknown}")
-        twice = sorted(self.splices.keys() & self.sources.keys())
-        if twice:
-            raise ValueError(f"splices: expected names that no source has, got {twice}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_aligned(self) -> Self:
-        """What is aligned is there."""
-        unknown = sorted(set(self.aligned) - set(self.sources))
-        if unknown:
-            raise ValueError(f"aligned: expected names of sources, got {unknown}")
+        taken = sorted(self.stages.keys() & set(RUN_FOLDERS))
+        if taken or not self.stages:
+            raise ValueError(f"stages: expected some, named other than {RUN_FOLDERS}, got {taken}")
         return self
 
 
 def stage_seed(recipe: Recipe, name: str) -> int:
     """The seed of one stage's batches: no stage hears again what the one before it heard first."""
     return int.from_bytes(hashlib.sha256(f"{recipe.seed} {name}".encode()).digest()[:4])
-
-
-def read_clips(
-    recipe: Recipe, name: str, data: Path, recordings: Path, run: Path
-) -> list[AudioClip]:
-    """The clips of a source, with the phones that the run's alignment has found; those of splices
-    once they are made.
-    """
-    if name in recipe.splices:
-        return SourceConfig(manifest=name).read(run / SPLICES, recordings)
-    clips = recipe.sources[name].read(data, recordings)
-    return with_alignment(clips, run / ALIGNMENT / f"{name}.jsonl")
-
-
-def open_sources(
-    recipe: Recipe, names: set[str], data: Path, recordings: Path, run: Path, heard: bool = True
-) -> dict[str, ClipSource]:
-    """The named sources, decoded into the run's cache if they are to be heard.
-
-    Raises:
-        ConfigError: a name is not among the recipe's sources.
-    """
-    unknown = names - recipe.sources.keys() - recipe.splices.keys()
-    if unknown:
-        raise ConfigError(f"a stage draws from sources the recipe does not have: {sorted(unknown)}")
-    clips = {name: read_clips(recipe, name, data, recordings, run) for name in sorted(names)}
-    if not heard:
-        return {name: ClipSource(name, tuple(each), None) for name, each in clips.items()}
-    return {name: ClipSource.open(name, each, run / "cache") for name, each in clips.items()}

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,7 +152,14 @@ class Completion:
             }
 
     async def _progress(self) -> AsyncIterator[tuple[int, TokenEvent, list[dict[str, Any]]]]:
-        async for index, event in self.answers.events():
+        async with aclosing(self.answers.events()) as events:
+            async for told in self._noted(events):
+                yield told
+
+    async def _noted(
+        self, events: AsyncIterator[tuple[int, TokenEvent]]
+    ) -> AsyncIterator[tuple[int, TokenEvent, list[dict[str, Any]]]]:
+        async for index, event in events:
             choice = self.choices[index]
             # The token that ends an answer is not part of it.
             is_counted = event.num_new_tokens > choice.num_tokens

@@ -27,6 +27,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from eureka_audio.audio.decode import DecodedAudio, load_audio
 from eureka_audio.errors import EurekaAudioError
+from eureka_audio.protocols import Transcript
 from eureka_audio.server import formats
 from eureka_audio.server.context import Context, context_of
 from eureka_audio.server.problems import Problem, internal_problem, invalid, problem_of
@@ -38,8 +39,7 @@ from eureka_audio.server.realtime_schema import (
     SessionSettings,
     SessionUpdate,
 )
-from eureka_audio.server.service import TranscriptionOptions
-from eureka_audio.server.transcript import Transcript
+from eureka_audio.server.transcribing import TranscriptionOptions
 
 router = APIRouter()
 log = logging.getLogger("eureka_audio.server")

@@ -15,11 +15,21 @@ router = APIRouter()
 async def health(request: Request) -> Response:
     """200 while requests can be answered, else 503 and why."""
     context = context_of(request)
-    state = "draining" if context.door.is_draining else context.service.state
-    status = 503 if state in ("draining", "dead") else 200
-    return JSONResponse(
-        {"status": "ok" if status == 200 else "unavailable", "model": state}, status
-    )
+    state = context.service.state
+    is_well = state not in ("failing", "stalled", "dead") and not context.door.is_draining
+    body = {
+        "status": "draining" if context.door.is_draining else "ok" if is_well else "unavailable",
+        "model": state,
+        "requests": context.door.num_inside,
+    }
+    return JSONResponse(body, 200 if is_well else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """How busy, in the text format of Prometheus."""
+    content, media_type = context_of(request).metrics.exposition()
+    return Response(content, media_type=media_type)
 
 
 @router.get("/v1/models")

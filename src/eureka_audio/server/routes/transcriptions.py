@@ -8,14 +8,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import FormData, UploadFile
 
 from eureka_audio.audio.decode import DecodedAudio
+from eureka_audio.inference.transcription.subtitles import as_srt, as_vtt
+from eureka_audio.protocols import Transcript
 from eureka_audio.server import formats
 from eureka_audio.server.context import Context, context_of
 from eureka_audio.server.problems import Problem, invalid
 from eureka_audio.server.routes.hang_up import each_unless_gone, unless_gone
 from eureka_audio.server.routes.sse import EventStream
 from eureka_audio.server.schema import TranscriptionForm
-from eureka_audio.server.service import TranscriptionOptions
-from eureka_audio.server.transcript import Transcript
+from eureka_audio.server.transcribing import TranscriptionOptions
 
 router = APIRouter()
 MAX_FIELDS = 400
@@ -50,7 +51,7 @@ async def transcribe(request: Request) -> Response:
         temperature=fields.temperature,
         prompt=fields.prompt,
         hotwords=fields.hotwords,
-        word_times="word" in fields.timestamp_granularities,
+        word_times=_word_times(fields),
     )
     if fields.stream:
         return await EventStream.begin(each_unless_gone(request, events(audio, options, context)))
@@ -69,6 +70,13 @@ async def events(
             yield {"type": "transcript.text.done", **formats.json_body(piece)}
 
 
+def _word_times(fields: TranscriptionForm) -> bool | None:
+    """Whether the times of words are needed; segments, too, are better with them."""
+    if "word" in fields.timestamp_granularities:
+        return True
+    return None if fields.response_format in ("verbose_json", "srt", "vtt") else False
+
+
 def written(transcript: Transcript, fields: TranscriptionForm) -> Response:
     """The transcript in the format asked for."""
     match fields.response_format:
@@ -80,9 +88,9 @@ def written(transcript: Transcript, fields: TranscriptionForm) -> Response:
         case "text":
             return PlainTextResponse(transcript.text + "\n")
         case "srt":
-            return PlainTextResponse(formats.srt(transcript))
+            return PlainTextResponse(as_srt(transcript))
         case "vtt":
-            return PlainTextResponse(formats.vtt(transcript), media_type="text/vtt")
+            return PlainTextResponse(as_vtt(transcript), media_type="text/vtt")
 
 
 def read_fields(form: FormData) -> TranscriptionForm:

@@ -20,6 +20,7 @@ const state = {
   task: "transcribe",
   language: "",
   question: "",
+  wantsTimes: true, // of words: costs a second look at the sound
   recorder: null,
   isBusy: false, // with runs
   isDropping: false,
@@ -205,7 +206,7 @@ async function runOne(clip, run, task, signal) {
       }
       draw();
     }
-    announce(run.text ? `${unsaid} – done.` : "Done; nothing was said.");
+    announce(run.text ? `${unsaid} – done.` : "Done; there are no words.");
     if (task === "transcribe") await addWords(clip, run, { model, language }, signal);
   } catch (error) {
     if (error.name === "AbortError") {
@@ -241,13 +242,13 @@ function finish(run, task, done, milliseconds) {
 
 /** Ask for the times of words where the stream did not bring them. */
 async function addWords(clip, run, options, signal) {
-  if (run.words?.length || !run.text) return;
+  if (run.words?.length || !run.text || !state.wantsTimes) return;
   run.isTiming = true;
   draw();
   try {
-    const { words, text } = await api.wordTimes(clip, options, signal);
+    const { words, text, warnings } = await api.wordTimes(clip, options, signal);
     // A second look may read differently; times of other words would light up the wrong ones.
-    if (words?.length && spaced(text) === spaced(run.text)) run.words = words;
+    if (words?.length && spaced(text) === spaced(run.text)) Object.assign(run, { words, warnings });
   } catch (error) {
     if (error.name !== "AbortError") told(error);
   } finally {

@@ -137,22 +137,28 @@ export function drawVeil(context, { top, height }, { x, from, to }, experts, sol
   context.globalAlpha = 1;
 }
 
-export function drawWord(context, { top, height }, { x }, words, index, colours) {
-  const word = words[index];
-  const left = x(word.start);
-  const width = Math.max(2, x(word.end) - left - 1);
+/** A word where it is said; one that is shorter than its letters borrows the silence around it. */
+export function drawWord(context, { top, height }, { x, width }, words, index, colours) {
+  const { word, start, end } = words[index];
+  context.font = "13px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  const room = [
+    index > 0 ? x(words[index - 1].end) + 2 : 0,
+    index + 1 < words.length ? x(words[index + 1].start) - 2 : width,
+  ];
+  const letters = context.measureText(word).width + 8;
+  const size = Math.max(3, x(end) - x(start) - 1, Math.min(letters, room[1] - room[0]));
+  const centre = (x(start) + x(end)) / 2;
+  const left = Math.max(room[0], Math.min(centre - size / 2, room[1] - size));
   context.fillStyle = colours.fill;
   context.beginPath();
-  context.roundRect(left, top, width, height, 5);
+  context.roundRect(left, top, size, height, 5);
   context.fill();
-  if (width < 16) return;
+  if (size < 0.6 * letters) return;
   context.save();
   context.clip();
   context.fillStyle = colours.ink;
-  context.font = "13px system-ui, sans-serif";
-  context.textBaseline = "middle";
-  const inner = context.measureText(word.word).width;
-  context.fillText(word.word, left + Math.max(4, (width - inner) / 2), top + height / 2);
+  context.fillText(word, left + Math.max(3, (size - letters) / 2 + 4), top + height / 2);
   context.restore();
 }
 

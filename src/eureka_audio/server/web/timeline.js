@@ -46,6 +46,7 @@ class AudioTimeline extends HTMLElement {
     this.#data = { clip, words, inspection, samples, duration: duration ?? inspection?.duration };
     if (clip !== before.clip) {
       this.#solo = this.#hover = null;
+      this.#forget();
       this.#load(url, false);
     }
     if (inspection !== before.inspection) this.#paint();
@@ -113,11 +114,16 @@ class AudioTimeline extends HTMLElement {
     this.#drawPlayhead();
   }
 
+  /** Give back the sound of one expert. */
+  #forget() {
+    if (this.#gated) URL.revokeObjectURL(this.#gated);
+    this.#gated = null;
+  }
+
   #hearAlone(expert) {
     const { clip, inspection, samples } = this.#data;
     this.#solo = this.#solo === expert ? null : expert;
-    if (this.#gated) URL.revokeObjectURL(this.#gated);
-    this.#gated = null;
+    this.#forget();
     if (this.#solo !== null && samples) {
       const { ids, token_seconds } = inspection.experts;
       const isOpen = (seconds) => ids[Math.floor(seconds / token_seconds)]?.includes(expert);
@@ -181,7 +187,7 @@ class AudioTimeline extends HTMLElement {
         <div class="transport">
           <button class="play" ?disabled=${!duration} aria-label=${isPlaying ? "Pause" : "Play"}
             @click=${this.#toggle}>${isPlaying ? pauseIcon : playIcon}</button>
-          <span class="clock"><span class="now">${clock(this.seconds)}</span> / ${clock(duration ?? 0)}</span>
+          <span class="clock"><span class="now"></span> / ${clock(duration ?? 0)}</span>
           <input type="range" aria-label="Position" min="0" max=${duration ?? 0} step="0.1"
             @input=${(event) => this.seek(Number(event.target.value))}>
           <span class="zoom">

@@ -21,11 +21,7 @@ const HEALTH = {
   dead: "out of order",
   unreachable: "not reachable",
 };
-const WARNINGS = {
-  repetition_cut: "The answer went round in circles and was cut.",
-  silence_skipped: "Silence was skipped.",
-  language_forced: "The language was forced; the speech may be in another.",
-};
+const WARNINGS = { repetition_cut: "The answer went round in circles and was cut." };
 const STATUS = { waiting: "waiting", running: "listening", done: "", stopped: "stopped", failed: "failed" };
 
 /** The whole page. */
@@ -91,10 +87,8 @@ function intake({ recorder, clips }, actions) {
       <button class="record" aria-pressed=${recorder !== null} @click=${actions.toggleRecording}>
         <span class="dot"></span>${recorder ? "Stop recording" : "Record"}
       </button>
-      <label class="button">
-        <input class="visually-hidden" type="file" multiple accept="audio/*,video/*" @change=${choose}>
-        Choose files
-      </label>
+      <button @click=${(event) => event.currentTarget.nextElementSibling.click()}>Choose files</button>
+      <input type="file" hidden multiple accept="audio/*,video/*" @change=${choose}>
       ${recorder
         ? html`<span class="elapsed">${clock((performance.now() - recorder.startedAt) / 1000)}</span>
             <meter aria-label="Loudness" min="0" max="1" .value=${recorder.level()}></meter>`
@@ -174,13 +168,15 @@ function taskCard(state, actions) {
   </form>`;
 }
 
-function wish({ task, language, question }, actions) {
+function wish({ task, language, question, wantsTimes }, actions) {
   switch (task) {
     case "transcribe":
       return html`<label for="language">Language</label>
         <input id="language" list="languages" placeholder="found by the model" .value=${language}
           autocomplete="off" @input=${(event) => actions.set({ language: event.target.value })}>
-        <datalist id="languages">${LANGUAGES.map((name) => html`<option value=${name}></option>`)}</datalist>`;
+        <datalist id="languages">${LANGUAGES.map((name) => html`<option value=${name}></option>`)}</datalist>
+        <label class="check"><input type="checkbox" .checked=${wantsTimes}
+          @change=${(event) => actions.set({ wantsTimes: event.target.checked })}>Word times</label>`;
     case "ask":
       return html`<label for="question">Question</label>
         <input id="question" placeholder="What can be heard in the background?" .value=${question}
@@ -196,13 +192,13 @@ function answerCard({ clip, task }, actions) {
   const isRunning = run.status === "running";
   return html`<section class="card answer-card" aria-label="Answer" aria-busy=${isRunning}>
     ${run.question ? html`<p class="question">${run.question}</p>` : nothing}
-    <p class="answer ${isRunning ? "is-running" : ""}">${answer(run, actions)}</p>
+    <p class="answer ${isRunning ? "is-running" : ""}">${answer(run, task, actions)}</p>
     ${run.problem ? problem(run.problem) : nothing}
     ${run.status === "stopped" ? html`<p class="hint">Stopped.</p>` : nothing}
     ${run.finishReason === "length"
       ? html`<p class="hint">The answer reached its longest permitted length.</p>`
       : nothing}
-    ${run.warnings?.map((warning) => html`<p class="warning">${WARNINGS[warning] ?? warning}</p>`)}
+    ${run.warnings?.map((warning) => html`<p class="warning">${warned(warning)}</p>`)}
     ${run.isTiming ? html`<p class="hint is-working">Finding when each word was said …</p>` : nothing}
     ${run.hasNoTimes && run.text
       ? html`<p class="hint">No times of words were given for this transcript.</p>`
@@ -214,7 +210,13 @@ function answerCard({ clip, task }, actions) {
   </section>`;
 }
 
-function answer({ status, text, words }, actions) {
+/** A warning is a word, or a message about a stretch of the sound. */
+function warned(warning) {
+  if (typeof warning === "string") return WARNINGS[warning] ?? warning;
+  return `${clock(warning.start)} to ${clock(warning.end)}: ${warning.message}`;
+}
+
+function answer({ status, text, words }, task, actions) {
   if (words?.length) {
     const seek = (event) => {
       const { word } = event.target.dataset;
@@ -225,19 +227,28 @@ function answer({ status, text, words }, actions) {
     )}</span>`;
   }
   if (text) return html`<span>${text}</span>`;
-  if (status === "done") return html`<em>Nothing was said.</em>`;
+  if (status === "done") {
+    return html`<em>${task === "transcribe" ? "Nothing was said." : "The answer is empty."}</em>`;
+  }
   return status === "running" || status === "waiting" ? html`<em>Listening …</em>` : nothing;
+}
+
+function waited(milliseconds) {
+  const isLong = milliseconds >= 10_000;
+  return isLong ? `${(milliseconds / 1000).toFixed(1)} s` : `${Math.round(milliseconds)} ms`;
 }
 
 function figures({ firstAfter, tokensPerSecond, isOneByOne, numTokens, seconds }, { duration }) {
   const entries = [
-    ["First token after", firstAfter && `${Math.round(firstAfter)} ms`],
+    ["First token after", firstAfter && waited(firstAfter)],
     [isOneByOne ? "Tokens/s after the first" : "Tokens/s over all", tokensPerSecond?.toFixed(1)],
     ["Tokens", numTokens],
     ["Sound", duration && `${duration.toFixed(1)} s`],
     ["Faster than real time", seconds && duration && `${(duration / seconds).toFixed(1)} ×`],
   ];
   return html`<dl class="figures">
-    ${entries.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value || "–"}</dd></div>`)}
+    ${entries
+      .filter(([, value]) => value)
+      .map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 }

@@ -1,0 +1,268 @@
+"""How fast the engine is on a CPU, beside the plain ways to do the same, in one run.
+
+    python benchmarks/engine_speed.py [--parts ...] [--threads 1] [--out FILE]
+
+    concurrent   32 requests at once against one after the other: tokens a second
+    first_token  a clip of 5 s as long as it is, against the same clip in a window of 30 s
+    decode       one conversation: ours, transformers' `generate`, and the weights in 8 bits
+    kernels      weights a second that products of one row reach, each kernel torch has
+
+The decoder has the shape of SmolLM2-135M and random weights (speed does not depend on them), the
+encoder that of whisper-base. `cpu` seconds are what the process worked, `wall` seconds also hold
+what other processes made it wait: on a shared machine read the former. A goal that is missed is
+shown as missed; the exit code is 1 then.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import WhisperFeatureExtractor
+
+from eureka_audio.audio.clock import num_audio_tokens
+from eureka_audio.audio.features import log_mel_spectrogram
+from eureka_audio.durable import atomic_write
+from eureka_audio.inference.bench import our_times, random_model, transformers_times
+from eureka_audio.inference.engine import AudioEngine
+from eureka_audio.inference.hardware import fingerprint
+from eureka_audio.inference.int8 import quantize_weights
+from eureka_audio.inference.requests import GenerationRequest
+from eureka_audio.inference.single_row import best_times, matrix_vector_products
+from eureka_audio.model import EurekaAudioForConditionalGeneration
+from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.text.tokenizer import train_tokenizer
+
+SMOL = {
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+WHISPER_BASE = {
+    "d_model": 512,
+    "encoder_layers": 6,
+    "encoder_attention_heads": 8,
+    "encoder_ffn_dim": 2048,
+}
+AUDIO_TOKEN_ID = 5
+NUM_REQUESTS = 32
+GOALS = {
+    "concurrent": ("speed_up", 4.0),
+    "first_token": ("share_of_padded", 0.35),
+    "decode": ("ours_per_generate", 1.0),
+}
+AT_MOST = {"first_token"}
+
+Row = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--layers", type=int, default=SMOL["num_hidden_layers"])
+    parser.add_argument("--tokens", type=int, default=24, help="of each answer")
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    result: Row = {"benchmark": "engine_speed", "dtype": "float32", "layers": args.layers}
+    result |= {"decoder": SMOL, "encoder": WHISPER_BASE, **fingerprint(), "parts": {}}
+    has_missed = False
+    for name in args.parts:
+        row = PARTS[name](args)
+        if name in GOALS:
+            figure, goal = GOALS[name]
+            is_met = row[figure] <= goal if name in AT_MOST else row[figure] >= goal
+            row |= {"goal": goal, "met": is_met}
+            has_missed |= not is_met
+        result["parts"][name] = row
+        print(name, *(f"  {key:28} {value}" for key, value in row.items()), sep="\n", flush=True)
+    if args.out:
+        with atomic_write(args.out) as stream:
+            stream.write(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+    return int(has_missed)
+
+
+def make_model(args: argparse.Namespace, **settings: Any) -> EurekaAudioForConditionalGeneration:
+    """Random weights in float32."""
+    shape = {**SMOL, "num_hidden_layers": args.layers}
+    model = random_model("nano", text_config=shape, audio_config=WHISPER_BASE, **settings)
+    model.config.audio_token_id = AUDIO_TOKEN_ID
+    return model.float()
+
+
+def make_engine(
+    model: EurekaAudioForConditionalGeneration, size: int = NUM_REQUESTS
+) -> AudioEngine:
+    """An engine that never meets a token that ends an answer."""
+    tokenizer = train_tokenizer(["what can be heard?"] * 3, 300)
+    processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
+    engine = AudioEngine(model, processor, max_batch_size=NUM_REQUESTS)
+    engine.runner.end_ids = frozenset()
+    return engine
+
+
+def make_request(seconds: float, num_tokens: int, seed: int = 0) -> GenerationRequest:
+    """Noise of some length between a few words."""
+    generator = torch.Generator().manual_seed(seed)
+    waveform = 0.1 * torch.randn(int(seconds * 16_000), generator=generator)
+    features = log_mel_spectrogram(waveform, 80)
+    audio = [AUDIO_TOKEN_ID] * num_audio_tokens(features.shape[1])
+    ids = (*range(10, 20), *audio, *range(30, 40))
+    inputs = EncodedConversation(ids, ids, (features,), seconds)
+    return GenerationRequest(inputs, num_tokens, max_repeats=None)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of the processor and of the wall that some work takes."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def measure_concurrent(args: argparse.Namespace) -> Row:
+    """The same requests at once, and a quarter of them one after the other."""
+    engine = make_engine(make_model(args))
+    requests = [make_request(1.0, args.tokens, seed) for seed in range(NUM_REQUESTS)]
+    engine.submit(make_request(1.0, 3)).result()  # what is measured once is measured now
+    few = requests[: NUM_REQUESTS // 4]
+    sequential = timed(lambda: [engine.submit(request).result() for request in few])
+
+    def together() -> None:
+        with engine.submitted(requests) as handles:
+            for handle in handles:
+                handle.result()
+
+    concurrent = timed(together)
+    speeds = {
+        f"{name}_tokens_per_{clock}_second": round(count * args.tokens / seconds, 2)
+        for name, count, times in (
+            ("sequential", len(few), sequential),
+            ("concurrent", len(requests), concurrent),
+        )
+        for clock, seconds in zip(("cpu", "wall"), times, strict=True)
+    }
+    speed_up = [
+        4 * one / all_of_them for one, all_of_them in zip(sequential, concurrent, strict=True)
+    ]
+    return {
+        "num_requests": len(requests),
+        "tokens_each": args.tokens,
+        **speeds,
+        "speed_up": round(speed_up[0], 2),
+        "speed_up_by_wall": round(speed_up[1], 2),
+    }
+
+
+def measure_first_token(args: argparse.Namespace) -> Row:
+    """From log-mel to the first token, alone: as long as the clip is, and padded to 30 s."""
+    seconds = {}
+    for name, pad_windows in (("own_length", False), ("padded", True)):
+        engine = make_engine(make_model(args, pad_windows=pad_windows))
+        request = make_request(5.0, 1)
+
+        def answer(engine: AudioEngine = engine, request: GenerationRequest = request) -> None:
+            engine.submit(request).result()
+
+        runs = [timed(answer) for _ in range(4)]
+        seconds[name] = [min(run[clock] for run in runs[1:]) for clock in range(2)]
+    own, padded = seconds["own_length"], seconds["padded"]
+    return {
+        "own_length_cpu_ms": round(1000 * own[0], 1),
+        "padded_cpu_ms": round(1000 * padded[0], 1),
+        "share_of_padded": round(own[0] / padded[0], 3),
+        "share_of_padded_by_wall": round(own[1] / padded[1], 3),
+    }
+
+
+def measure_decode(args: argparse.Namespace) -> Row:
+    """One conversation, the processor's seconds of a step, each way in turns."""
+    model = make_model(args)
+    prompt = torch.arange(64)[None] + 100
+    with torch.inference_mode():
+        our_times(model, prompt, 2)  # chooses the kernel
+        ours, theirs = [], []
+        for _ in range(3):
+            theirs.append(cpu_per_step(transformers_times, model, prompt, args.tokens))
+            ours.append(cpu_per_step(our_times, model, prompt, args.tokens))
+        quantize_weights(model)
+        int8 = [cpu_per_step(our_times, model, prompt, args.tokens) for _ in range(3)]
+    best = {"generate": min(theirs), "ours": min(ours), "int8": min(int8)}
+    return {
+        **{f"{name}_ms_per_token": round(1000 * each, 2) for name, each in best.items()},
+        **{f"{name}_tokens_per_cpu_second": round(1 / each, 2) for name, each in best.items()},
+        "ours_per_generate": round(best["generate"] / best["ours"], 3),
+        "int8_per_float32": round(best["ours"] / best["int8"], 2),
+    }
+
+
+def cpu_per_step(times: Callable[..., list[float]], *arguments: Any) -> float:
+    """The median step of `our_times` or `transformers_times`, by the processor's clock."""
+    found = times(*arguments, clock=time.process_time)[2:]
+    return median(later - earlier for earlier, later in pairwise(found))
+
+
+def measure_kernels(args: argparse.Namespace) -> Row:
+    """Billions of weights a second, a row of 576 against 49,152 columns."""
+    weight = torch.randn(49152, 576) * 0.02
+    rows = torch.randn(1, 576)
+    scales = weight.abs().amax(dim=1) / 127
+    rounded = (weight / scales[:, None]).round().to(torch.int8)
+    nibbles = torch._convert_weight_to_int4pack_for_cpu(
+        torch.randint(0, 15, weight.shape, dtype=torch.int32), 1
+    )
+    steps = torch.rand(576 // 64, len(weight), 2)
+    packed = torch.ops.quantized.linear_prepack(
+        torch.quantize_per_channel(
+            weight, scales, torch.zeros(len(weight), dtype=torch.long), 0, torch.qint8
+        ),
+        None,
+    )
+    low, low_scales, low_weight = rows.bfloat16(), scales.bfloat16(), weight.bfloat16()
+
+    def vectors() -> None:
+        with matrix_vector_products():
+            torch.nn.functional.linear(rows, weight)
+
+    works: dict[str, Callable[[], Any]] = {
+        "float32": lambda: torch.nn.functional.linear(rows, weight),
+        "float32 vectors": vectors,
+        "bfloat16": lambda: torch.nn.functional.linear(low, low_weight),
+        "bfloat16 vectors": lambda: torch.mv(low_weight, low[0]),
+        "int8, weights alone": lambda: torch._weight_int8pack_mm(rows, rounded, scales),
+        "int8, bfloat16 rows": lambda: torch._weight_int8pack_mm(low, rounded, low_scales),
+        "int8, rows too (FBGEMM)": lambda: torch.ops.quantized.linear_dynamic(rows, packed, True),
+        "int4, groups of 64": lambda: torch._weight_int4pack_mm_for_cpu(rows, nibbles, 64, steps),
+    }
+    seconds = best_times(*works.values(), num_runs=9, clock=time.process_time)
+    return {
+        name: round(weight.numel() / each / 1e9, 2)
+        for name, each in zip(works, seconds, strict=True)
+    }
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
+    "concurrent": measure_concurrent,
+    "first_token": measure_first_token,
+    "decode": measure_decode,
+    "kernels": measure_kernels,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

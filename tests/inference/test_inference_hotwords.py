@@ -1,0 +1,56 @@
+"""Hotwords help to choose among what was found, and only whole words count."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tiny_assistant import tiny_model, tiny_processor
+
+from eureka_audio.inference.beam_search import Beam
+from eureka_audio.inference.judge import Judge
+from eureka_audio.inference.sampling import GenerationOptions
+from eureka_audio.inference.transcription.hotwords import HOTWORD_BONUS, Hotwords
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("said abelard", 1),
+        ("Abelard, ABELARD!", 2),
+        ("abelards", 0),
+        ("new   york", 1),
+        ("newyork", 0),
+        ("abelard " * 50, 3),
+        ("", 0),
+    ],
+)
+def test_whole_words_earn_a_bonus(text: str, count: int) -> None:
+    assert Hotwords.of(["Abelard", "New York"]).bonus(text) == count * HOTWORD_BONUS
+
+
+def test_the_longer_words_of_a_prompt_count_too() -> None:
+    hotwords = Hotwords.of([], "A talk about Heloise and the city of Paris.")
+    assert set(hotwords.phrases) == {"about", "heloise", "paris"}
+    assert not Hotwords.of(["", " "], "a of")
+    assert Hotwords.of([]).bonus("anything") == 0
+
+
+def test_odd_phrases_are_only_text() -> None:
+    assert Hotwords.of(["(.*", "<|im_end|>", "\\"]).bonus("anything (.*") in (0, HOTWORD_BONUS)
+
+
+def beam(text: str, log_prob: float) -> Any:
+    answer = SimpleNamespace(text=text, token_ids=[1, 2, 3], finish_reason="stop")
+    return Beam(answer, log_prob, 0.0)
+
+
+def test_the_judge_prefers_an_answer_with_a_hotword() -> None:
+    beams = [beam("said a bell hard", -0.5), beam("said abelard", -0.9)]
+    plain = Judge(tiny_model(), tiny_processor(), GenerationOptions())
+    assert plain.best(beams, None).text == "said a bell hard"
+    favour = Hotwords.of(["abelard"]).bonus
+    biased = Judge(tiny_model(), tiny_processor(), GenerationOptions(), favour)
+    assert biased.best(beams, None).text == "said abelard"
+    assert plain.hint is None
+    assert biased.hint is not None
+    assert biased.hint(beams[1].answer) == HOTWORD_BONUS
