@@ -21,12 +21,13 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from dataflux_world import write_result
 
 from eureka_audio.dataflux import control, question, verdict
-from eureka_audio.dataflux.config import QuestionConfig, VerdictConfig
+from eureka_audio.dataflux.config import ControlConfig, QuestionConfig, VerdictConfig
 from eureka_audio.dataflux.items import Control
 from eureka_audio.dataflux.refusals import RefusalError
 from eureka_audio.dataflux.selection import judged
@@ -39,7 +40,7 @@ from eureka_audio.tasks.labels import labels_of
 from eureka_audio.tasks.rules import RuleJudge, RuleWriter
 
 HERE = Path(__file__).resolve().parent
-LEVEL, TRIES = 0.05, 4
+CONTROL = ControlConfig()
 KINDS = (
     "wrong_caption",
     "wrong_key",
@@ -69,21 +70,22 @@ class Case:
 
 def good_cases(scenes: list[AudioClip]) -> Iterator[Case]:
     """Every leaf's questions about every scene, answered rightly."""
+    places = count()
     leaves = [leaf for leaf in read_taxonomy().leaves.values() if leaf.skill]
     for clip in scenes:
         for leaf in leaves:
-            for asked in written(clip, clip.dense_caption or "", leaf):
+            for asked in written(clip, clip.dense_caption or "", leaf, places):
                 yield Case(clip, clip.dense_caption or "", leaf, asked, (asked.answer,) * 2)
 
 
-def written(clip: AudioClip, caption: str, leaf: Leaf) -> list[Question]:
+def written(clip: AudioClip, caption: str, leaf: Leaf, places: Iterator[int]) -> list[Question]:
     """What the rules ask about a clip, arranged as a run does."""
     request = question.ask(clip, caption, leaf, QuestionConfig(model="w", number=1), 0)
     reply = asyncio.run(RuleWriter().reply(request))
     assert isinstance(reply, Reply), reply
     return [
-        question.arranged(one, len(clip.id) + number, clip.id)
-        for number, (one, fault) in enumerate(question.read(reply, 1))
+        question.arranged(one, next(places), clip.id)
+        for one, fault in question.read(reply, 1)
         if not fault
     ]
 
@@ -146,10 +148,12 @@ def outcome(case: Case, dice: random.Random, turned: bool = False) -> str:
     answers = case.answers[::-1] if turned else case.answers
     tries = []
     size = len(case.question.choices)
-    for order in control.orders(size, TRIES, case.clip.id):
-        guess = case.question.answer if case.knows else order[dice.randrange(size)]
-        tries.append(Control(kind="no_audio", model="m0", order=order, choice=guess))
-    reason, _ = control.finding(case.question, tries, LEVEL)
+    for kind in CONTROL.kinds:
+        number = control.num_tries(size, CONTROL, kind)
+        for order in control.orders(size, number, f"{case.clip.id}/{kind}"):
+            guess = case.question.answer if case.knows else order[dice.randrange(size)]
+            tries.append(Control(kind=kind, model="m0", order=order, choice=guess))
+    reason, _ = control.finding(case.question, tries, CONTROL.level)
     if reason:
         return f"discarded: {reason}"
     step = VerdictConfig(model="j")

@@ -199,7 +199,12 @@ class ChatModel:
         finish: FinishReason = "length" if reason == "length" else "stop"
         counted = self._usage(usage)
         return Reply(
-            text, counted.new_tokens or 0, 0, seconds, finish, None, str(reasoning), counted
+            text,
+            counted.new_tokens or 0,
+            duration_seconds=seconds,
+            finish_reason=finish,
+            reasoning=str(reasoning),
+            usage=counted,
         )
 
     def _usage(self, usage: Mapping[str, Any]) -> Usage:
