@@ -91,7 +91,7 @@ def answers_of(store: Store) -> dict[str, Any]:
                 both[who, other] += 1
                 same[who, other] += choice == second
         for kind in ("no_audio", "other_audio"):
-            share = accuracy(item.question, item.controls, kind)  # type: ignore[arg-type]
+            share = accuracy(item.question, item.controls, kind)
             if share is not None:
                 controls.setdefault(kind, []).append(share)
         if item.controls:
