@@ -167,16 +167,17 @@ class Scripted:
 
     def _said(self, request: Request) -> str:
         if self.step == "caption":
-            return f"a {heard(request)} is heard"
+            path = Path(heard_file(request) or "")
+            return f"a {heard(request)} is heard, take {path.stem}"
         if self.step == "question":
             sound = data_of(request)["caption"].split()[1]
             others = [other for other in SOUNDS if other != sound][:3]
             row = {"question": "Which sound is it?", "options": [sound, *others], "answer": 0}
             return json.dumps({"is_success": True, "questions": [row]})
         if self.step == "answer":
-            sound, choices = heard(request), list(request.choices or ())
-            place = choices.index(sound) if sound in choices else guess(request, len(choices))
-            return json.dumps({"reasoning": f"I hear {sound}", "answer": "ABCDEFGH"[place]})
+            there, choices = heard(request), list(request.choices or ())
+            place = choices.index(there) if there in choices else guess(request, len(choices))
+            return json.dumps({"reasoning": f"I hear {there}", "answer": "ABCDEFGH"[place]})
         return self._verdict(request)
 
     def _verdict(self, request: Request) -> str:
@@ -212,7 +213,7 @@ def verdict_text(nonce: str, letters: Sequence[str], winner: str) -> str:
 def nonce_of(request: Request) -> str:
     """The nonce of a prompt, as a model finds it in our own words."""
     outside = _DATA.sub("", words_of(request))
-    return re.findall(r'"nonce": "([0-9a-f]{16})"', outside)[0]
+    return str(re.findall(r'"nonce": "([0-9a-f]{16})"', outside)[0])
 
 
 def mark_of(request: Request) -> str:

@@ -66,7 +66,8 @@ def _endpoint(name: str, settings: ModelConfig) -> NamedModel:
 
     assert settings.endpoint is not None, "checked by the configuration"
     key = os.environ.get(settings.api_key_env, "")
-    price = settings.price and Price(settings.price.prompt, settings.price.new)
+    known = settings.price
+    price = None if known is None else Price(known.prompt, known.new)
     model = ChatModel(
         Endpoint(settings.endpoint, key, settings.timeout_seconds),
         settings.name,

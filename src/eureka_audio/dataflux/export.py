@@ -12,6 +12,7 @@ from eureka_audio.dataflux.verdict import winning
 from eureka_audio.manifest import write_manifest
 from eureka_audio.records import AudioPart, ConversationRow, Message, TextPart
 
+KEPT_ONLY: tuple[Fate, ...] = ("kept",)
 # The words in which our models are asked to choose, in training as in use.
 ASKED_AS = "answer.brief.v1"
 
@@ -22,7 +23,7 @@ def write_kept(store: Store) -> int:
 
 
 def rows_of(
-    store: Store, folder: Path, fates: Collection[Fate] = ("kept",)
+    store: Store, folder: Path, fates: Collection[Fate] = KEPT_ONLY
 ) -> Iterator[ConversationRow]:
     """Items as conversations to learn, in the order of the books.
 

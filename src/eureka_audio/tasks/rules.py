@@ -29,7 +29,8 @@ def rule_model(name: str) -> "RuleWriter | RuleJudge":
     Raises:
         KeyError: there are none.
     """
-    return {WRITER: RuleWriter, JUDGE: RuleJudge}[name]()
+    rules: dict[str, type[RuleWriter] | type[RuleJudge]] = {WRITER: RuleWriter, JUDGE: RuleJudge}
+    return rules[name]()
 
 
 def known_clip(inputs: Mapping[str, Any]) -> AudioClip | None:
