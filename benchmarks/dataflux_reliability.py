@@ -4,7 +4,8 @@
 
 Runs over scripted endpoints, each in a process of its own. A kill falls while clips are loaded,
 while questions are worked on (most), or at the end, around the writing of the set. What was asked
-again makes the bill longer than that of an undisturbed run; calls under way at a kill are on the bill and not in the books.
+again makes the bill longer than that of an undisturbed run; calls under way at a kill are on the
+bill and not in the books.
 """
 
 import argparse
