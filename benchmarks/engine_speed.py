@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--layers", type=int, default=SMOL["num_hidden_layers"])
     parser.add_argument("--tokens", type=int, default=24, help="of each answer")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--out", type=Path, help="also write the JSON here, after each part")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     result: Row = {"benchmark": "engine_speed", "dtype": "float32", "layers": args.layers}
@@ -92,9 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
             has_missed |= not is_met
         result["parts"][name] = row
         print(name, *(f"  {key:28} {value}" for key, value in row.items()), sep="\n", flush=True)
-    if args.out:
-        with atomic_write(args.out) as stream:
-            stream.write(json.dumps(result, indent=1) + "\n")
+        if args.out:
+            with atomic_write(args.out) as stream:
+                stream.write(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
     return int(has_missed)
 

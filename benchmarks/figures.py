@@ -1,13 +1,12 @@
-"""Write the figures of the README from the committed results, or check that they agree.
+"""Write the table of the README from the committed result, or check that they agree.
 
     python benchmarks/figures.py [--check]
 
-Exit code 1 with --check when the README says anything else than the results.
+Exit code 1 with --check when the README says anything else than the result.
 """
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from acceptance_rows import CPU_ROW, ROWS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-RESULTS = ROOT / "benchmarks" / "results"
+RESULT = ROOT / "benchmarks" / "results" / "acceptance.json"
 
 
 def acceptance_table(result: dict[str, Any]) -> str:
@@ -45,48 +44,16 @@ def acceptance_table(result: dict[str, Any]) -> str:
     return "\n".join([*rows, "", source])
 
 
-def mean_and_spread(values: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation; of one value the latter is 0."""
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+BEGIN, END = "<!-- figures:begin -->\n", "\n<!-- figures:end -->"
 
 
-def adapter_table(result: dict[str, Any]) -> str:
-    """The sparse adapter against the dense one, as a Markdown table."""
-    rows = ["| loss per answer token on | sparse | dense | difference |", "|---|--:|--:|--:|"]
-    for task, losses in result["losses"].items():
-        moe, dense = losses["moe"], losses["dense"]
-        paired = [a - b for a, b in zip(moe, dense, strict=True)]
-        cells = ["{:.3f} ± {:.3f}".format(*mean_and_spread(values)) for values in (moe, dense)]
-        change = "{:+.3f} ± {:.3f}".format(*mean_and_spread(paired))
-        kind, name = task.split("/")
-        rows.append(f"| {kind}: {name} | {cells[0]} | {cells[1]} | {change} |")
-    sizes, (first, second) = result["parameters"], result["steps"]
-    source = (
-        f"Mean and standard deviation of {len(result['seeds'])} seeds, the difference paired by "
-        f"seed; {first} steps of Stage 1 and {second} of Stage 2, each of "
-        f"{result['batch_seconds']:.0f} s of audio.\nSparse: {sizes['moe']['total']:,} parameters, "
-        f"{sizes['moe']['active']:,} active for a token; dense: {sizes['dense']['total']:,}. From "
-        f"`benchmarks/results/moe_against_dense.json`, commit `{result['commit']}`."
-    )
-    return "\n".join([*rows, "", source])
-
-
-TABLES = {
-    "figures": ("acceptance", acceptance_table),
-    "adapter": ("moe_against_dense", adapter_table),
-}
-
-
-def with_tables(text: str) -> str:
-    """The text with every table as the results have it."""
-    for block, (benchmark, as_table) in TABLES.items():
-        table = as_table(json.loads((RESULTS / f"{benchmark}.json").read_text("utf-8")))
-        begin, end = f"<!-- {block}:begin -->\n", f"\n<!-- {block}:end -->"
-        if begin not in text or end not in text:
-            raise SystemExit(f"expected a block {block!r} in the README, got none")
-        head, rest = text.split(begin, 1)
-        text = head + begin + table + end + rest.split(end, 1)[1]
-    return text
+def with_table(text: str) -> str:
+    """The text with the table as the results have it."""
+    table = acceptance_table(json.loads(RESULT.read_text("utf-8")))
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in the README")
+    head, rest = text.split(BEGIN, 1)
+    return head + BEGIN + table + END + rest.split(END, 1)[1]
 
 
 def main() -> int:
@@ -95,7 +62,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, compare")
     args = parser.parse_args()
     before = README.read_text("utf-8")
-    after = with_tables(before)
+    after = with_table(before)
     if args.check:
         return int(before != after)
     README.write_text(after, "utf-8")

@@ -101,7 +101,9 @@ def count(model: EurekaAudioForConditionalGeneration) -> dict[str, int]:
     total = sum(parameter.numel() for parameter in model.adapter.parameters())
     if config.adapter_type == "dense":
         return {"total": total, "active": total}
-    experts = sum(parameter.numel() for parameter in model.adapter.experts.parameters())
+    experts = sum(
+        p.numel() for name, p in model.adapter.named_parameters() if name.startswith("experts.")
+    )
     idle = experts * (config.num_experts - config.num_experts_per_tok) // config.num_experts
     return {"total": total, "active": total - idle}
 

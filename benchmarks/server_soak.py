@@ -10,6 +10,7 @@ without OpenAI's four keys. Watched: resident memory and open files of the serve
 import argparse
 import base64
 import io
+import json
 import os
 import random
 import subprocess
@@ -60,9 +61,9 @@ def main() -> int:
                 "clients": args.clients,
                 **soak.result(),
             }
-    for name, value in result.items():
-        print(f"{name:32} {value}")
-    print(record(result, args.out))
+            for name, value in result.items():
+                print(f"{name:32} {value}")
+            print(json.dumps(record(result, args.out)), flush=True)
     return int(bool(result["mismatched"] or result["server_errors"] or result["odd_errors"]))
 
 
@@ -83,7 +84,12 @@ def serving(model: str, log: Path) -> Iterator[tuple[str, psutil.Process]]:
         yield url, psutil.Process(server.pid)
     finally:
         server.terminate()
-        server.wait(120)
+        try:
+            server.wait(120)
+        except subprocess.TimeoutExpired:
+            print("the server did not end within 120 s of SIGTERM", file=sys.stderr)
+            server.kill()
+            server.wait()
 
 
 @dataclass

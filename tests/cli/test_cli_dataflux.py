@@ -96,7 +96,7 @@ def test_the_example_runs_from_end_to_end(
     assert main(["dataflux", "status", str(out)]) == 0
     assert "kept" in capsys.readouterr().out
     assert main(["dataflux", "status", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fates"]["kept"] == len(rows)
+    assert json.loads(capsys.readouterr().out)["totals"]["kept"] == len(rows)
 
     more = ["--set", "selection.per_leaf=1"]
     assert main(["dataflux", "run", str(config), "--out", str(out), *more]) == 1

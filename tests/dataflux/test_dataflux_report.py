@@ -21,6 +21,7 @@ from flux_books import (
 )
 
 from eureka_audio.cli.dataflux_report import add_report
+from eureka_audio.cli.main import main
 from eureka_audio.dataflux.proportions import wilson
 from eureka_audio.dataflux.report import read_figures, wanted_of
 from eureka_audio.dataflux.report_figures import figures_of
@@ -225,3 +226,14 @@ def test_what_the_run_wanted_is_read_from_its_folder(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"expected the folder of a run"):
         report(str(tmp_path))
+
+
+def test_status_tells_the_same_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_books(tmp_path, small_run(), small_calls(), 12.5, list(WANTED))
+    assert main(["dataflux", "status", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 in = 1 kept + 3 discarded + 1 hard + 1 failed"
+    assert f"{ANIMAL}: 1 of 2 kept, 4 clips tried" in lines
+    assert "caption by cap: 2 calls, 1 unreadable, cost at least 0.5000" in lines
+    assert main(["dataflux", "status", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(FIGURES))

@@ -24,8 +24,8 @@ from eureka_audio.asking.claim import claim_folder  # noqa: E402
 from eureka_audio.dataflux.caller import NamedModel  # noqa: E402
 from eureka_audio.dataflux.config import FluxConfig  # noqa: E402
 from eureka_audio.dataflux.export import rows_of, write_kept  # noqa: E402
-from eureka_audio.dataflux.figures import figures_of  # noqa: E402
-from eureka_audio.dataflux.items import Item  # noqa: E402
+from eureka_audio.dataflux.items import FATES, Item  # noqa: E402
+from eureka_audio.dataflux.report_figures import figures_of  # noqa: E402
 from eureka_audio.dataflux.run import (  # noqa: E402
     FluxBooks,
     Run,
@@ -384,16 +384,19 @@ def test_figures_are_counted_from_the_books(tmp_path: Path) -> None:
     config, clips = world_config(12), make_clips(tmp_path, 12)
     run(tmp_path / "out", config, world_models(), clips)
     with read_store(tmp_path / "out") as store:
-        figures = figures_of(store)
+        figures = figures_of(store.items(), store.calls(), {}, None)
         assert json.loads(json.dumps(figures)) is not None
         rows = list(rows_of(store, tmp_path))
-    assert figures["items"] == sum(figures["fates"].values()) == 12
-    assert figures["agreement"]["first"]["second"] == 1.0
-    assert figures["agreement"]["judge"]["key"] == 1.0
-    assert 0 <= figures["controls"]["no_audio"] < 0.6
-    assert figures["calls"]["verdict"]["cost"] == pytest.approx(
-        0.001 * figures["calls"]["verdict"]["calls"]
-    )
-    assert figures["calls"]["answer"]["reasoning_tokens"] is None
-    assert max(figures["positions"]["key"].values()) <= 4
-    assert len(rows) == figures["fates"]["kept"]
+    totals = figures["totals"]
+    assert totals["items"] == sum(totals[fate] for fate in FATES) == 12
+    names, cells = figures["agreement"]["names"], figures["agreement"]["cells"]
+    assert cells[names.index("first")][names.index("second")]["share"] == 1.0
+    assert cells[names.index("judge")][names.index("question writer")]["share"] == 1.0
+    calls = {row["step"]: row for row in figures["cost"]["rows"]}
+    assert calls["verdict"]["cost"] == pytest.approx(0.001 * calls["verdict"]["calls"])
+    assert calls["answer"]["reasoning_tokens"] is None
+    (right, *_) = figures["positions"]
+    assert max(place["count"] for place in right["places"]) <= 4
+    deaf = [row for row in figures["hearing"] if (row["among"], row["kind"]) == ("all", "no_audio")]
+    assert all(row["share"] < 0.6 for row in deaf)
+    assert len(rows) == totals["kept"]

@@ -261,6 +261,13 @@ def test_a_wrong_option_ends_with_two(options: list[str], capsys: Any) -> None:
     assert options[0] in capsys.readouterr().err
 
 
+def test_a_model_that_is_none_is_one_line(tmp_path: Path, capsys: Any) -> None:
+    assert main(["serve", "--model", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert "config.json" in errors
+    assert "Traceback" not in errors
+
+
 def test_an_empty_key_is_no_key(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setitem(os.environ, "EUREKA_AUDIO_API_KEY", " ")
     assert main(["serve"]) == 2

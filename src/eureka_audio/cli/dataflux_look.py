@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TypeAlias
 
-from eureka_audio.cli.outcome import EXIT_FAILED, EXIT_GOOD, print_text
+from eureka_audio.cli.outcome import EXIT_FAILED, EXIT_GOOD, print_json, print_text
 
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -44,24 +44,24 @@ def add_looks(actions: Actions) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from eureka_audio.dataflux.figures import figures_of
-    from eureka_audio.dataflux.store import read_store
+    from eureka_audio.dataflux.items import FATES
+    from eureka_audio.dataflux.report import read_figures, wanted_of
+    from eureka_audio.dataflux.report_text import amount
 
-    with read_store(args.run_folder) as store:
-        figures = figures_of(store)
+    figures, _ = read_figures(args.run_folder, wanted_of(args.run_folder))
     if args.json:
-        print(json.dumps(figures))
+        print_json(figures)
         return EXIT_GOOD
-    counts = " + ".join(f"{number:,} {fate}" for fate, number in figures["fates"].items())
-    print(f"{figures['items']:,} in = {counts}")
+    totals = figures["totals"]
+    print(f"{totals['items']:,} in = {' + '.join(f'{totals[fate]:,} {fate}' for fate in FATES)}")
     for row in figures["reasons"]:
-        print(f"  {row['fate']}: {row['items']:,} x {row['reason']}")
-    for leaf, row in figures["leaves"].items():
-        wanted = figures["per_leaf"]
-        print(f"{leaf}: {row['kept']:,} of {wanted:,} kept, {row['items']:,} tried")
-    for step, row in figures["calls"].items():
-        cost = "unknown" if row["cost"] is None else f"{row['cost']:.4f}"
-        print(f"{step}: {row['calls']:,} calls, {row['refused']:,} unreadable, cost {cost}")
+        print(f"  {row['fate']}: {row['count']:,} x {row['reason']}")
+    for row in figures["leaves"]:
+        wanted = "" if row["wanted"] is None else f" of {row['wanted']:,}"
+        print(f"{row['leaf']}: {row['kept']:,}{wanted} kept, {row['clips_tried']:,} clips tried")
+    for row in figures["cost"]["rows"]:
+        told = f"{row['refused']:,} unreadable, cost {amount(row, 'cost')}"
+        print_text(f"{row['step']} by {row['model']}: {row['calls']:,} calls, {told}")
     return EXIT_GOOD
 
 

@@ -76,16 +76,19 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MissingDependencyError: the extra `server` is not installed.
         ConfigError: a number out of range, a folder that is none, an empty key.
+        CheckpointError: no such model.
     """
     settings = settings_of(args)
     try:
         from eureka_audio.inference.assistant import EurekaAudio
+        from eureka_audio.parts.names import find_checkpoint
         from eureka_audio.server.run import run as run_server
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"serving needs {error.name}; pip install 'eureka-audio[server]'"
         ) from error
     quieten()
+    find_checkpoint(args.model)  # a wrong name is one line now, and no failed start later
 
     def load() -> "EurekaAudio":
         return EurekaAudio.from_pretrained(

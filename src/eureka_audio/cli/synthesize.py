@@ -107,7 +107,8 @@ def _sentence_book(args: argparse.Namespace) -> "SentenceBook":
 
     path = args.held_out or args.out.absolute().parent / FILE_NAME
     before = set(read_held_out(path) if path.is_file() else ())
-    prompts, held_out = set(), set()
+    prompts: set[str] = set()
+    held_out: set[str] = set()
     for clip in recordings(args.recordings) if args.recordings else []:
         if clip.transcript and clip.source.startswith(PROMPTS):
             (prompts if clip.split == "train" else held_out).add(clip.transcript)

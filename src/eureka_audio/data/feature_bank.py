@@ -54,7 +54,8 @@ class FeatureBank:
             raise IndexError(f"expected an index below {len(self)}, got {index}")
         shard = bisect_right(self._starts, index) - 1
         start, end = self._offsets[shard][index - self._starts[shard] :][:2]
-        return self._features[shard][start:end]
+        found: Features = self._features[shard][start:end]
+        return found
 
     @classmethod
     def open(

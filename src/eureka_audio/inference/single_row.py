@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -129,26 +129,25 @@ def float32_is_faster() -> bool:
     Where a CPU has no arithmetic for bfloat16, products of many rows are many times slower in it.
     Measured for a prompt of 64 tokens and an answer as long.
     """
-    num_rows, num_prompts, num_tokens, width = 8, 8, 64, 1024
-    seconds = {}
-    for dtype in (torch.bfloat16, torch.float32):
-        linears = [nn.Linear(width, width, bias=False, dtype=dtype) for _ in range(8)]
-        many, one = (torch.zeros(count, width, dtype=dtype) for count in (num_rows, 1))
+    return _prompt_and_answer_seconds(torch.float32) < _prompt_and_answer_seconds(torch.bfloat16)
 
-        @torch.inference_mode()
-        def read(rows: Tensor, linears: list[nn.Linear] = linears) -> None:
-            for linear in linears:
-                linear(rows)
 
-        def read_as_vector(row: Tensor = one, read: Callable[[Tensor], None] = read) -> None:
-            with matrix_vector_products():
-                read(row)
+@torch.inference_mode()
+def _prompt_and_answer_seconds(dtype: torch.dtype) -> float:
+    """What 64 tokens to read, 8 at a time, and 64 to answer cost in linear maps of one size."""
+    width, num_tokens, num_rows = 1024, 64, 8
+    linears = [nn.Linear(width, width, bias=False, dtype=dtype) for _ in range(8)]
 
-        prompt, plain, vector = best_times(
-            lambda read=read, many=many: read(many),
-            lambda read=read, one=one: read(one),
-            read_as_vector,
-            num_runs=1,
-        )
-        seconds[dtype] = num_prompts * prompt + num_tokens * min(plain, vector)
-    return seconds[torch.float32] < seconds[torch.bfloat16]
+    def read(rows: Tensor) -> None:
+        for linear in linears:
+            linear(rows)
+
+    def read_as_vector(row: Tensor) -> None:
+        with matrix_vector_products():
+            read(row)
+
+    many, one = (torch.zeros(count, width, dtype=dtype) for count in (num_rows, 1))
+    prompt, plain, vector = best_times(
+        partial(read, many), partial(read, one), partial(read_as_vector, one), num_runs=1
+    )
+    return num_tokens / num_rows * prompt + num_tokens * min(plain, vector)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from eureka_audio.server.schema import ChatRequest, TranscriptionForm
+from eureka_audio.server.schema import ChatRequest, InspectionForm, TranscriptionForm
 
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {
@@ -39,6 +39,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 "multipart/form-data",
                 _with_file(_schema(TranscriptionForm, schemas)),
             ),
+            "/v1/inspect": ("multipart/form-data", _with_file(_schema(InspectionForm, schemas))),
         }
         for path, operations in spec["paths"].items():
             for operation in operations.values():

@@ -62,6 +62,12 @@ class TranscriptionForm(Body):
         return self
 
 
+class InspectionForm(Body):
+    """The text fields of `/v1/inspect`."""
+
+    model: ModelName
+
+
 class TextContent(JsonBody):
     """Words."""
 

@@ -70,7 +70,7 @@ class BatchLoss:
 
 
 BatchStream = Callable[[int, int], Iterator[dict[str, Any]]]
-Evaluate = Callable[[nn.Module], Mapping[str, float]]
+Evaluate = Callable[[Any], Mapping[str, float]]  # of the model that `train` was given
 
 
 def train(

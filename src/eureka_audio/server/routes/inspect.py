@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from eureka_audio.audio.decode import DecodedAudio
@@ -13,17 +12,10 @@ from eureka_audio.server.context import context_of
 from eureka_audio.server.inspection import inspection_body
 from eureka_audio.server.problems import invalid
 from eureka_audio.server.routes.hang_up import unless_gone
+from eureka_audio.server.schema import InspectionForm
 from eureka_audio.server.service import ModelService
 
 router = APIRouter()
-
-
-class InspectionForm(BaseModel):
-    """The text fields of `/v1/inspect`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field(max_length=400)
 
 
 @router.post("/v1/inspect")

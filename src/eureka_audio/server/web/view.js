@@ -17,6 +17,7 @@ const HEALTH = {
   loading: "loading the model",
   unloaded: "asleep; the next request wakes it",
   draining: "shutting down",
+  failing: "failing; its log says why",
   stalled: "stuck",
   dead: "out of order",
   unreachable: "not reachable",
