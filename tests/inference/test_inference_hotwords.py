@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny_assistant import tiny_model, tiny_processor
+from tiny_assistant import tiny_model
 
 from eureka_audio.inference.beam_search import Beam
 from eureka_audio.inference.judge import Judge
@@ -46,10 +46,10 @@ def beam(text: str, log_prob: float) -> Any:
 
 def test_the_judge_prefers_an_answer_with_a_hotword() -> None:
     beams = [beam("said a bell hard", -0.5), beam("said abelard", -0.9)]
-    plain = Judge(tiny_model(), tiny_processor(), GenerationOptions())
+    plain = Judge(tiny_model(), GenerationOptions())
     assert plain.best(beams, None).text == "said a bell hard"
     favour = Hotwords.of(["abelard"]).bonus
-    biased = Judge(tiny_model(), tiny_processor(), GenerationOptions(), favour)
+    biased = Judge(tiny_model(), GenerationOptions(), favour)
     assert biased.best(beams, None).text == "said abelard"
     assert plain.hint is None
     assert biased.hint is not None

@@ -351,8 +351,7 @@ class EurekaAudio:
             progress: as in `transcribe`.
             **settings: `max_new_tokens` (512), `temperature` (0: greedy), `top_p`, `top_k`,
                 `repetition_penalty`, `stop`, `seed`, `max_repeats`, `num_beams`, `ctc_weight`,
-                `unknown_word_penalty`, `ngram_weight`, `no_speech_threshold`, as in
-                `GenerationOptions`.
+                `no_speech_threshold`, as in `GenerationOptions`.
 
         Raises:
             MessageError: a message is malformed.
