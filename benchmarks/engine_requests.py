@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from tiny_tokenizer import train_tokenizer
 from transformers import WhisperFeatureExtractor
 
 from eureka_audio.audio.decode import DecodedAudio
@@ -34,7 +35,7 @@ from eureka_audio.inference.requests import GenerationRequest
 from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.text.chat import question_request
-from eureka_audio.text.tokenizer import TURN_END, token_id, train_tokenizer
+from eureka_audio.text.tokenizer import TURN_END, token_id
 
 CANCELLED_SHARE = 0.2
 TEXTS = ("what?", "what? what?", "who?", "what can be heard here, and who says what?")
@@ -109,7 +110,7 @@ def make_engine(concurrency: int) -> AudioEngine:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(5)
-        model.get_output_embeddings().weight[token_id(tokenizer, TURN_END)] *= 1.2
+        model.language_model.lm_head.weight[token_id(tokenizer, TURN_END)] *= 1.2
     return AudioEngine(model, processor, max_batch_size=32, max_queue_length=concurrency)
 
 

@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from tiny_tokenizer import train_tokenizer
 from transformers import WhisperFeatureExtractor
 
 from eureka_audio.audio.clock import num_audio_tokens
@@ -37,7 +38,6 @@ from eureka_audio.inference.requests import GenerationRequest
 from eureka_audio.inference.single_row import best_times, matrix_vector_products
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
-from eureka_audio.text.tokenizer import train_tokenizer
 
 SMOL = {
     "vocab_size": 49152,
@@ -104,7 +104,8 @@ def make_model(args: argparse.Namespace, **settings: Any) -> EurekaAudioForCondi
     shape = {**SMOL, "num_hidden_layers": args.layers}
     model = random_model("nano", text_config=shape, audio_config=WHISPER_BASE, **settings)
     model.config.audio_token_id = AUDIO_TOKEN_ID
-    return model.float()
+    model.float()
+    return model
 
 
 def make_engine(

@@ -198,9 +198,9 @@ def measure_prefill(name: str, device: torch.device, sizes: Sizes) -> list[Row]:
         audio = {name: batch[name] for name in ("input_features", "feature_lengths")}
         with torch.inference_mode():
             hearing = timed(
-                lambda audio=audio: model.get_audio_features(**audio), device, sizes.num_runs
+                partial(model.get_audio_features, **audio), device, sizes.num_runs
             )
-            whole = timed(lambda batch=batch: prefill(model, batch), device, sizes.num_runs)
+            whole = timed(partial(prefill, model, batch), device, sizes.num_runs)
         rows.append(
             {
                 "clips": num_clips,

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from acceptance import record
-from figures import mean_and_spread
 
 from eureka_audio.cli.main import main as eureka_audio
 from eureka_audio.config import load_config
@@ -30,6 +29,11 @@ from eureka_audio.training.recipe import Recipe
 KINDS = ("moe", "dense")
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 LOSS = "next_token_loss"
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation; of one value the latter is 0."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def main() -> int:

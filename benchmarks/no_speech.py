@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eureka_audio import EurekaAudio
 from eureka_audio.audio.clock import SAMPLING_RATE
-from eureka_audio.inference.long_audio import OPINION_KEYS, transcription_beams
+from eureka_audio.inference.transcription.settings import OPINION_KEYS, transcription_beams
 
 Samples = NDArray[np.float32]
 

@@ -157,10 +157,10 @@ class Soak:
                 self.mismatched.append(f"{name}: {answer!r:.80} for {expected[name]!r:.80}")
         elif kind == "bad":
             name = rng.choice(list(BAD))
-            answer = BAD[name](client, rng)
-            self._refused(name, answer)
-            if answer.status_code < 400:
-                self.odd_errors.append(f"{name}: {answer.status_code}")
+            refusal = BAD[name](client, rng)
+            self._refused(name, refusal)
+            if refusal.status_code < 400:
+                self.odd_errors.append(f"{name}: {refusal.status_code}")
         else:
             drop(client, rng)
             self.statuses["dropped"] += 1

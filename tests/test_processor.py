@@ -11,6 +11,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_tokenizer import train_tokenizer
 from transformers import AutoProcessor, WhisperFeatureExtractor
 
 from eureka_audio.audio import clock
@@ -20,7 +21,7 @@ from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 from eureka_audio.processor import EurekaAudioProcessor, pad_features, parse_messages
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart
 from eureka_audio.text.chat import IGNORED_LABEL, answered, question_request
-from eureka_audio.text.tokenizer import AUDIO_PAD, SPECIAL_TOKENS, token_id, train_tokenizer
+from eureka_audio.text.tokenizer import AUDIO_PAD, SPECIAL_TOKENS, token_id
 
 MEL_BINS = 80
 

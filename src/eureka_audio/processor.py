@@ -9,7 +9,6 @@ alike.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,14 +28,10 @@ from eureka_audio.audio.window import split_windows
 from eureka_audio.errors import MessageError
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart
 from eureka_audio.text.chat import IGNORED_LABEL, EncodedChat, encode_chat, question_request
-from eureka_audio.text.ngrams import Ngrams
 from eureka_audio.text.tokenizer import AUDIO_PAD, token_id
 
 FeatureTransform = Callable[[Tensor], Tensor]
 LoadAudio = Callable[[Any], DecodedAudio]
-
-WORDS_FILE = "words.txt"
-NGRAMS_FILE = "ngrams.safetensors"
 
 
 @dataclass(frozen=True)
@@ -68,12 +63,6 @@ class EurekaAudioProcessor(ProcessorMixin):
         chat_template: unused, since ids are assembled by `text.chat`; accepted because transformers
             passes it.
 
-    Attributes:
-        known_words: words that exist, in lower case, which a transcript may be held against
-            (`words.txt` beside the tokenizer); empty for none.
-        ngrams: which words follow one another, for transcripts, too (`ngrams.safetensors` there);
-            `None` for no such model.
-
     Example:
         sound = {"type": "audio", "audio": "dog.wav"}
         question = {"type": "text", "text": "What is it?"}
@@ -90,41 +79,6 @@ class EurekaAudioProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
         self.audio_token = AUDIO_PAD
         self.audio_token_id = token_id(tokenizer, AUDIO_PAD)
-        self.known_words: frozenset[str] = frozenset()
-        self.ngrams: Ngrams | None = None
-
-    def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What `processor_config.json` says; the words have files of their own."""
-        settings: dict[str, Any] = super().to_dict(*args, **kwargs)
-        for name in ("known_words", "ngrams"):
-            settings.pop(name, None)
-        return settings
-
-    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Write everything `from_pretrained` reads."""
-        saved = super().save_pretrained(save_directory, *args, **kwargs)
-        if self.known_words:
-            text = "".join(f"{word}\n" for word in sorted(self.known_words))
-            (Path(save_directory) / WORDS_FILE).write_text(text, encoding="utf-8")
-        if self.ngrams is not None:
-            self.ngrams.save(Path(save_directory) / NGRAMS_FILE)
-        return saved
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
-    ) -> "EurekaAudioProcessor":
-        """Read what `save_pretrained` wrote; the words from a folder on disk only."""
-        processor: EurekaAudioProcessor = super().from_pretrained(
-            pretrained_model_name_or_path, *args, **kwargs
-        )
-        folder = Path(pretrained_model_name_or_path)
-        if (folder / WORDS_FILE).is_file():
-            text = (folder / WORDS_FILE).read_text(encoding="utf-8")
-            processor.known_words = frozenset(text.split())
-        if (folder / NGRAMS_FILE).is_file():
-            processor.ngrams = Ngrams.load(folder / NGRAMS_FILE)
-        return processor
 
     @property
     def model_input_names(self) -> list[str]:

@@ -166,7 +166,7 @@ def test_a_processor_that_is_incomplete(checkpoint: Path, name: str) -> None:
         ("generation_config.json", {"transcription_beams": "4"}),
         ("generation_config.json", {"transcription_ctc_weight": -0.1}),
         ("generation_config.json", {"transcription_ctc_weight": "a lot"}),
-        ("generation_config.json", {"transcription_unknown_word_penalty": True}),
+        ("generation_config.json", {"transcription_ctc_weight": True}),
         ("generation_config.json", {"transcription_no_speech_threshold": 1.1}),
     ],
 )

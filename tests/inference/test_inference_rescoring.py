@@ -1,8 +1,8 @@
-"""Second opinions on transcripts: the encoder's, and that of a list of words."""
+"""A second opinion on transcripts: the encoder's."""
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,16 +16,15 @@ from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.inference import judge
 from eureka_audio.inference.beam_search import Beam, best_of
 from eureka_audio.inference.growing_answer import GrowingAnswer
-from eureka_audio.inference.rescoring import share_of_unknown_words, spelling_log_probs
+from eureka_audio.inference.rescoring import spelling_log_probs
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.transcription.no_speech import no_speech_probability
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
-from eureka_audio.processor import WORDS_FILE, EncodedConversation
+from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.chat import question_request
 from eureka_audio.text.letters import BLANK, CTC_VOCAB_SIZE, encode_characters
-from eureka_audio.text.words import words_of
 
 BEAMS = 4
 
@@ -106,29 +105,6 @@ def test_the_ear_has_the_say_it_is_given() -> None:
         best = {text for text, score in zip(search, scores, strict=True) if score == max(scores)}
         assert all_of_it in best
     assert changed
-
-
-def test_unknown_words_cost_what_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = 0
-    for responder, encoded, search in searches_of_six():
-        processor = responder.engine.processor
-        for known in search:
-            monkeypatch.setattr(processor, "known_words", frozenset(words_of(known)))
-            least = min(share_of_unknown_words(text, processor.known_words) for text in search)
-            if not processor.known_words:
-                continue
-            [text] = texts_of(responder, encoded, num_beams=BEAMS, unknown_word_penalty=1e6)
-            assert share_of_unknown_words(text, processor.known_words) == least
-            changed += text != search[0]
-    assert changed
-
-
-def searches_of_six() -> Iterator[tuple[Responder, list[EncodedConversation], list[str]]]:
-    """What the search of each of six models finds for a clip, the best first."""
-    for seed in range(6):
-        responder, encoded = tiny_responder(tiny_model(seed)), encode((0.9,))
-        [search] = searched(responder, encoded)
-        yield responder, encoded, search
 
 
 def searched(
@@ -229,18 +205,10 @@ def test_a_checkpoint_without_words_for_noise_says_so_with_one_beam_too(tmp_path
     assert str(loaded.transcribe(noise(1.2, 0)))
 
 
-@pytest.mark.parametrize(
-    ("setting", "what"),
-    [
-        ("ctc_weight", "CTC head"),
-        ("no_speech_threshold", "CTC head"),
-        ("unknown_word_penalty", "list of words"),
-        ("ngram_weight", "model of words"),
-    ],
-)
-def test_an_opinion_that_nobody_has_is_a_typed_error(setting: str, what: str) -> None:
+@pytest.mark.parametrize("setting", ["ctc_weight", "no_speech_threshold"])
+def test_an_opinion_that_nobody_has_is_a_typed_error(setting: str) -> None:
     responder = tiny_responder(tiny_model())
-    with pytest.raises(ConfigError, match=f"{setting}: .* without a {what}"):
+    with pytest.raises(ConfigError, match=f"{setting}: .* without a CTC head"):
         texts_of(responder, encode((0.5,)), num_beams=BEAMS, **{setting: 0.5})
 
 
@@ -262,22 +230,12 @@ def test_the_checkpoint_gives_the_ear_a_say_in_transcripts(tmp_path: Path) -> No
     assert [str(reply) for reply in loaded.transcribe(clips, num_beams=1)] == greedy
 
 
-@pytest.mark.parametrize(
-    ("key", "what"),
-    [
-        ("transcription_ctc_weight", "a CTC head"),
-        ("transcription_no_speech_threshold", "a CTC head"),
-        ("transcription_unknown_word_penalty", "a list of words"),
-        ("transcription_ngram_weight", "a model of words"),
-    ],
-)
-def test_a_checkpoint_that_asks_for_what_it_lacks_is_refused(
-    tmp_path: Path, key: str, what: str
-) -> None:
+@pytest.mark.parametrize("key", ["transcription_ctc_weight", "transcription_no_speech_threshold"])
+def test_a_checkpoint_that_asks_for_what_it_lacks_is_refused(tmp_path: Path, key: str) -> None:
     model = tiny_model()
     setattr(model.generation_config, key, 0.5)
     save_checkpoint(model, tmp_path / "tiny", tiny_processor())
-    with pytest.raises(CheckpointError, match=f"expected {what}.*{key}"):
+    with pytest.raises(CheckpointError, match=f"expected a CTC head.*{key}"):
         EurekaAudio.from_pretrained(tmp_path / "tiny")
 
 
@@ -293,20 +251,25 @@ def test_a_head_of_another_alphabet_is_refused_and_learns_nothing(tmp_path: Path
         EurekaAudio.from_pretrained(tmp_path / "tiny")
 
 
-def test_the_list_of_words_travels_with_the_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_settings_of_earlier_versions_are_passed_over_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    processor = tiny_processor()
-    monkeypatch.setattr(processor, "known_words", frozenset({"tea", "o'clock", "caf\u00e9"}))
     model = tiny_model()
-    model.generation_config.transcription_unknown_word_penalty = 0.5
-    save_checkpoint(model, tmp_path / "tiny", processor)
-    assert "known_words" not in (tmp_path / "tiny" / "processor_config.json").read_text()
-    assistant = EurekaAudio.from_pretrained(tmp_path / "tiny")
-    assert assistant.processor.known_words == processor.known_words
-    (tmp_path / "tiny" / WORDS_FILE).write_text("another\n")
-    with pytest.raises(CheckpointError, match=WORDS_FILE):
-        EurekaAudio.from_pretrained(tmp_path / "tiny")
+    model.generation_config.transcription_beams = BEAMS
+    clip = noise(0.8, 0)
+    plain = str(EurekaAudio(model, tiny_processor()).transcribe(clip))
+    model.generation_config.transcription_unknown_word_penalty = 0.0  # had none then
+    save_checkpoint(model, tmp_path / "silent", tiny_processor())
+    EurekaAudio.from_pretrained(tmp_path / "silent")
+    assert "no effect" not in caplog.text
+    model.generation_config.transcription_ngram_weight = 0.5
+    save_checkpoint(model, tmp_path / "tiny", tiny_processor())
+    for name in ("words.txt", "ngrams.safetensors"):
+        (tmp_path / "tiny" / name).write_bytes(b"whatever it held")
+    write_checksums(tmp_path / "tiny")
+    assert str(EurekaAudio.from_pretrained(tmp_path / "tiny").transcribe(clip)) == plain
+    assert "transcription_ngram_weight in its generation_config.json has no effect" in caplog.text
+    assert "unknown_word_penalty" not in caplog.text
 
 
 def test_a_head_that_the_file_lacks_is_missed(tmp_path: Path) -> None:

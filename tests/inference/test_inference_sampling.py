@@ -82,8 +82,6 @@ def test_without_a_seed_answers_differ() -> None:
         ({"num_beams": 2, "temperature": 1.0}, "num_beams"),
         ({"num_beams": 2, "ctc_weight": -1.0}, "ctc_weight"),
         ({"ctc_weight": 0.5}, "ctc_weight"),
-        ({"unknown_word_penalty": 0.5}, "unknown_word_penalty"),
-        ({"ngram_weight": 0.5}, "ngram_weight"),
         ({"no_speech_threshold": 1.5}, "no_speech_threshold"),
         ({"no_speech_threshold": "half"}, "no_speech_threshold"),
         # Greedy decoding would not look at these.

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tiny_tokenizer import train_tokenizer
 from transformers import WhisperFeatureExtractor
 
 from eureka_audio.audio.decode import DecodedAudio
@@ -15,7 +16,7 @@ from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.responder import Responder
 from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 from eureka_audio.processor import EurekaAudioProcessor
-from eureka_audio.text.tokenizer import TURN_END, token_id, train_tokenizer
+from eureka_audio.text.tokenizer import TURN_END, token_id
 
 TEXTS = [
     "the quick brown fox jumps over the lazy dog",

@@ -18,7 +18,7 @@ from eureka_audio.synthesis.music import INSTRUMENTS
 from eureka_audio.synthesis.parts import Material
 from eureka_audio.synthesis.scenes import compose_scene, render_sound
 from eureka_audio.synthesis.sounds import SOUNDS
-from eureka_audio.tasks import TASKS, check_weights, draw_task, evaluation_items, text_lines
+from eureka_audio.tasks import TASKS, check_weights, draw_task, evaluation_items
 from eureka_audio.tasks.captions import CLAUSES
 from eureka_audio.tasks.labels import (
     EMOTIONS,
@@ -108,7 +108,6 @@ def test_nothing_is_asked_of_a_clip_of_which_nothing_is_known() -> None:
     assert fit(UNKNOWN) == set()
     assert draw_task(UNKNOWN, None, {"questions": 1.0}, np.random.default_rng(0)) is None
     assert evaluation_items(UNKNOWN) == []
-    assert list(text_lines([UNKNOWN], np.random.default_rng(0))) == []
 
 
 def both(*skills: str) -> set[str]:
@@ -390,13 +389,6 @@ def test_rewording_keeps_choices_apart() -> None:
         assert len(set(names.values())) == len(all_labels())
         styles.add(names["dog barking"])
     assert {"dog barking", "Dog barking", "dog_barking", "dog"} <= styles
-
-
-def test_text_lines_are_words_captions_and_questions() -> None:
-    lines = list(text_lines([SCENE], np.random.default_rng(0)))
-    assert lines[:2] == ["we call it bear", SCENE.dense_caption]
-    assert "\n" in lines[2]
-    assert lines == list(text_lines([SCENE], np.random.default_rng(0)))
 
 
 def items(one: AudioClip, unseen: bool = False) -> dict[str, tuple[str, object, str]]:

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from tiny_tokenizer import train_tokenizer
 from transformers import Qwen2Tokenizer
 
 from eureka_audio.errors import MessageError
@@ -24,7 +25,6 @@ from eureka_audio.text.tokenizer import (
     TURN_END,
     TURN_START,
     token_id,
-    train_tokenizer,
 )
 
 

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_tokenizer import train_tokenizer
 from transformers import Qwen2Tokenizer
 
 from eureka_audio.text.tokenizer import (
@@ -17,7 +18,6 @@ from eureka_audio.text.tokenizer import (
     encode_plain,
     token_bytes,
     token_id,
-    train_tokenizer,
 )
 
 LINES = ["the dog barks and the cat sleeps", "what is said? seven three one", "Größe: 3 café"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from tiny_tokenizer import train_tokenizer
 from transformers import WhisperFeatureExtractor
 
 from eureka_audio.manifest import write_manifest
@@ -12,7 +13,7 @@ from eureka_audio.model import EurekaAudioConfig, EurekaAudioForConditionalGener
 from eureka_audio.processor import EurekaAudioProcessor
 from eureka_audio.records import AudioClip, AudioEvent, Speaker
 from eureka_audio.text.letters import CTC_VOCAB_SIZE
-from eureka_audio.text.tokenizer import AUDIO_PAD, END_OF_TEXT, TURN_END, token_id, train_tokenizer
+from eureka_audio.text.tokenizer import AUDIO_PAD, END_OF_TEXT, TURN_END, token_id
 from eureka_audio.training.recipe import Recipe
 from eureka_audio.training.workspace import Workspace
 

@@ -82,7 +82,7 @@ def load_model(args: argparse.Namespace) -> "EurekaAudio":
 def answer_files(
     args: argparse.Namespace,
     answer: Answer,
-    write: Callable[[str, Any], None] | None = None,
+    write: Callable[[str, Reply | Transcript], None] | None = None,
     load: Callable[[argparse.Namespace], Any] = load_model,
 ) -> int:
     """Load the model, answer every file, print the answers; returns the exit code.
@@ -123,10 +123,10 @@ def answer_files(
     return code
 
 
-def _printer(args: argparse.Namespace) -> Callable[[str, Reply], None]:
+def _printer(args: argparse.Namespace) -> Callable[[str, Reply | Transcript], None]:
     """Prints one answer: a JSON object, the text, or the file's name and the text in one line."""
 
-    def write(path: str, reply: Reply) -> None:
+    def write(path: str, reply: Reply | Transcript) -> None:
         if args.json:
             print_json(as_json(path, reply))
         elif len(args.files) == 1:

@@ -351,8 +351,7 @@ class EurekaAudio:
             progress: as in `transcribe`.
             **settings: `max_new_tokens` (512), `temperature` (0: greedy), `top_p`, `top_k`,
                 `repetition_penalty`, `stop`, `seed`, `max_repeats`, `num_beams`, `ctc_weight`,
-                `unknown_word_penalty`, `ngram_weight`, `no_speech_threshold`, as in
-                `GenerationOptions`.
+                `no_speech_threshold`, as in `GenerationOptions`.
 
         Raises:
             MessageError: a message is malformed.
@@ -502,7 +501,7 @@ def _as_list(audio: Any) -> list[Any]:
     return audio if isinstance(audio, list) else [audio]
 
 
-def _like(audio: Any, replies: Replies) -> Any:
+def _like(audio: Any, replies: Sequence[Any]) -> Any:
     """A list for a list, one reply for one audio."""
     return replies if isinstance(audio, list) else replies[0]
 

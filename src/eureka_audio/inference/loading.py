@@ -4,6 +4,7 @@ Whatever the name, what is read is a verified folder of safetensors and JSON; no
 checkpoint is ever run.
 """
 
+import logging
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from eureka_audio.inference.single_row import float32_is_faster
 from eureka_audio.inference.transcription.settings import (
     OPINION_KEYS,
     max_chunk_seconds,
+    removed_settings,
     transcription_beams,
     transcription_languages,
     transcription_opinions,
@@ -22,11 +24,14 @@ from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.parts.names import find_checkpoint
 from eureka_audio.processor import EurekaAudioProcessor
+from eureka_audio.text.letters import CTC_VOCAB_SIZE
 
 PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
 PROCESSOR_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
 INT8 = "int8"  # of the language model's weights alone, on a CPU
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+logger = logging.getLogger(__name__)
 
 
 def load_processor(folder: Path) -> EurekaAudioProcessor:
@@ -89,6 +94,33 @@ def check_match(
         )
 
 
+def check_settings(model: EurekaAudioForConditionalGeneration, name: str) -> None:
+    """See that a checkpoint's wishes for transcription can be fulfilled.
+
+    What an earlier version understood and this one does not is passed over, with a warning.
+
+    Raises:
+        CheckpointError: one is out of range, or asks a CTC head that the model lacks.
+    """
+    settings = model.generation_config
+    max_chunk_seconds(settings)
+    transcription_beams(settings)
+    transcription_languages(settings)
+    for opinion in transcription_opinions(settings).lacking(model):
+        raise CheckpointError(
+            f"{name}: expected a CTC head of {CTC_VOCAB_SIZE} letters, which "
+            f"{OPINION_KEYS[opinion]} in its generation_config.json gives a say, found none; take "
+            "that out"
+        )
+    if removed := removed_settings(settings):
+        logger.warning(
+            "%s: %s in its generation_config.json has no effect any more, since lists and models "
+            "of words are asked no longer; transcripts may differ from those of earlier versions",
+            name,
+            ", ".join(removed),
+        )
+
+
 def load(
     name: str | Path,
     device: str | torch.device | None,
@@ -114,15 +146,7 @@ def load(
     model = load_checkpoint(folder, dtype=wanted, allow_unverified=allow_unverified)
     processor = load_processor(folder)
     check_match(model, processor, str(name))
-    max_chunk_seconds(model.generation_config)  # so that a wrong one is known now
-    transcription_beams(model.generation_config)
-    transcription_languages(model.generation_config)
-    opinions = transcription_opinions(model.generation_config)
-    for opinion, what in opinions.lacking(model, processor):
-        raise CheckpointError(
-            f"{name}: expected a {what}, which {OPINION_KEYS[opinion]} in its "
-            "generation_config.json gives a say, found none; take that out"
-        )
+    check_settings(model, str(name))
     model = model.to(place)
     if dtype == INT8:
         quantize_weights(model)

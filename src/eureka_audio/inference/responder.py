@@ -151,9 +151,9 @@ class Responder:
             options: how to choose tokens, and when to stop.
 
         Raises:
-            ConfigError: a CTC head or a list of words is to be asked, and there is none.
+            ConfigError: a CTC head is to be asked, and there is none.
         """
-        judge = Judge(self.engine.model, self.engine.processor, options)
+        judge = Judge(self.engine.model, options)
         requests = [
             generation_request(item, limit, options, judge)
             for item, limit in zip(encoded, limits, strict=True)
@@ -163,7 +163,7 @@ class Responder:
 
     def stream(self, encoded: EncodedConversation, options: GenerationOptions) -> RequestHandle:
         """Begin to answer a prompt."""
-        judge = Judge(self.engine.model, self.engine.processor, options)
+        judge = Judge(self.engine.model, options)
         limit = self.limit(encoded, options)
         return self.engine.submit(generation_request(encoded, limit, options, judge))
 

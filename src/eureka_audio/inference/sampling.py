@@ -28,8 +28,6 @@ class GenerationSettings(TypedDict, total=False):
     max_repeats: int | None
     num_beams: int
     ctc_weight: float
-    unknown_word_penalty: float
-    ngram_weight: float
     no_speech_threshold: float
 
 
@@ -99,9 +97,6 @@ class GenerationOptions:
             (`beam_search`).
         ctc_weight: above 0, which beam is kept depends on the encoder's CTC head, too, with this
             weight (`rescoring`); for transcripts.
-        unknown_word_penalty: above 0, it depends on the checkpoint's list of words, too.
-        ngram_weight: above 0, which beams grow and which is kept depends on the checkpoint's
-            model of words, too, with this weight (`fluency`); for transcripts.
         no_speech_threshold: above 0, an answer becomes empty where the CTC head finds it more
             probable than this that nothing is said, rather than these words; for transcripts.
 
@@ -119,8 +114,6 @@ class GenerationOptions:
     max_repeats: int | None = None
     num_beams: int = 1
     ctc_weight: float = 0.0
-    unknown_word_penalty: float = 0.0
-    ngram_weight: float = 0.0
     no_speech_threshold: float = 0.0
 
     def __post_init__(self) -> None:
@@ -146,13 +139,14 @@ class GenerationOptions:
             sampling.is_greedy or self.num_beams == 1,
             "num_beams", "1 beside a temperature above 0", self.num_beams,
         )  # fmt: skip
-        for name in ("ctc_weight", "unknown_word_penalty", "ngram_weight"):
-            weight = getattr(self, name)
-            _require(_is_number(weight) and 0 <= weight < float("inf"), name, "0 or more", weight)
-            _require(
-                weight == 0 or self.num_beams > 1,
-                name, "several beams beside it, or it has no effect", weight,
-            )  # fmt: skip
+        weight = self.ctc_weight
+        _require(
+            _is_number(weight) and 0 <= weight < float("inf"), "ctc_weight", "0 or more", weight
+        )
+        _require(
+            weight == 0 or self.num_beams > 1,
+            "ctc_weight", "several beams beside it, or it has no effect", weight,
+        )  # fmt: skip
         _require(
             _is_number(self.no_speech_threshold) and 0 <= self.no_speech_threshold <= 1,
             "no_speech_threshold", "between 0 and 1", self.no_speech_threshold,

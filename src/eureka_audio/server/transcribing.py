@@ -76,7 +76,7 @@ class Transcription:
         Raises:
             ConfigError: no such language, or options that this model cannot fulfil.
         """
-        model, processor = responder.engine.model, responder.engine.processor
+        model = responder.engine.model
         hotwords = Hotwords.of(options.hotwords, options.prompt)
         transcriber = Transcriber.of(
             model,
@@ -85,8 +85,7 @@ class Transcription:
             num_beams=_num_beams(model.generation_config, options, bool(hotwords)),
             word_times=options.word_times,
         )
-        favour = hotwords.bonus if hotwords else None
-        judge = Judge(model, processor, transcriber.options, favour)
+        judge = Judge(model, transcriber.options, hotwords.bonus if hotwords else None)
         return cls(responder, transcriber, judge, threads)
 
     async def pieces(self, audio: DecodedAudio) -> AsyncGenerator[str | Transcript, None]:

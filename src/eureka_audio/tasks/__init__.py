@@ -1,13 +1,6 @@
 """Task formulations: what a clip is put to in training, and what it is asked in evaluation."""
 
-from eureka_audio.tasks.catalogue import (
-    QUESTIONS,
-    TASKS,
-    Task,
-    check_weights,
-    draw_task,
-    text_lines,
-)
+from eureka_audio.tasks.catalogue import QUESTIONS, TASKS, Task, check_weights, draw_task
 from eureka_audio.tasks.evaluation import EvaluationItem, evaluation_items
 
 __all__ = [
@@ -18,5 +11,4 @@ __all__ = [
     "check_weights",
     "draw_task",
     "evaluation_items",
-    "text_lines",
 ]

@@ -10,7 +10,7 @@ Source: paper sections 4 and 5.1 name the task families. Unstated: their wording
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from eureka_audio.errors import ConfigError
-from eureka_audio.records import AudioClip, AudioEvent, Conversation, TextPart
+from eureka_audio.records import AudioClip, AudioEvent, Conversation
 from eureka_audio.tasks.captions import Heard, clause
 from eureka_audio.tasks.identity import only_speaker, only_words
 from eureka_audio.tasks.questions import SKILLS, ask
@@ -189,19 +189,3 @@ def check_weights(weights: Mapping[str, float]) -> None:
                 f"expected a task weight of at least 0, got {weight} for {name!r}; "
                 "use 0 to leave the task out"
             )
-
-
-def text_lines(clips: Iterable[AudioClip], rng: np.random.Generator) -> Iterator[str]:
-    """Plain text such as the tasks hold, for pretraining the decoder: of each clip its words, its
-    caption, and one question with its answer on the next line.
-    """
-    for clip in clips:
-        if _can_transcribe(clip):
-            yield clip.transcript or ""
-        description = dense_caption(clip) or speech_caption(clip)
-        if description is not None:
-            yield description
-        drawn = draw_task(clip, None, {QUESTIONS: 1.0}, rng)
-        if drawn is not None:
-            parts = (part for message in drawn[1].messages for part in message.content)
-            yield "\n".join(part.text for part in parts if isinstance(part, TextPart))

@@ -40,15 +40,6 @@ LANGUAGE_PROMPT = " The speech is in {language}; answer in {language}."
 CAPTION_PROMPT = "Describe everything that can be heard."
 CHOICES_PROMPT = "{question}\nAnswer with one of: {choices}."
 
-# What many conversations have in common: a small vocabulary should spell it in few tokens.
-TEMPLATE_TEXTS = (
-    *(f"{role}\n" for role in ("system", "user", "assistant")),
-    TRANSCRIBE_SYSTEM_PROMPT,
-    LANGUAGE_PROMPT.format(language="English"),
-    CAPTION_PROMPT,
-    CHOICES_PROMPT.format(question="", choices=""),
-)
-
 
 @dataclass
 class EncodedChat:

@@ -5,17 +5,12 @@ Source: paper section 3.1 (the backbone, and so its tokenizer, is Qwen3's); the 
 those of the released model.
 """
 
-import json
 import re
-from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
-from tokenizers.models import BPE
-from transformers import Qwen2Tokenizer
+from tokenizers import AddedToken
 from transformers.convert_slow_tokenizer import bytes_to_unicode
-from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 END_OF_TEXT = "<|endoftext|>"
@@ -50,34 +45,6 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or TURN_END
     return len(tokenizer) - had
-
-
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
-    """Learn a small tokenizer of Qwen's kind.
-
-    Args:
-        texts: what to learn merges from.
-        vocab_size: all tokens together: 256 bytes, the special tokens, and merges.
-    """
-    learner = Tokenizer(BPE())
-    learner.normalizer = normalizers.NFC()
-    learner.pre_tokenizer = _pre_tokenizer()
-    learner.decoder = decoders.ByteLevel()
-    learner.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size - len(SPECIAL_TOKENS),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    vocab = learner.get_vocab()
-    merges = _merges_of(learner)
-    tokenizer = Qwen2Tokenizer(
-        vocab=vocab, merges=merges, eos_token=TURN_END, pad_token=END_OF_TEXT, unk_token=None
-    )
-    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
-    return tokenizer
 
 
 def encode_plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -126,16 +93,3 @@ def _added_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     return (
         re.compile("(?=" + "|".join(map(re.escape, tokens)) + ")") if tokens else re.compile("(?!)")
     )
-
-
-def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-
-
-def _merges_of(learner: Tokenizer) -> list[tuple[str, str]]:
-    return [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]

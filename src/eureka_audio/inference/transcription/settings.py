@@ -12,8 +12,10 @@ from eureka_audio.text.languages import LANGUAGES
 CHUNK_SECONDS_KEY = "max_chunk_seconds"
 # How many beams pay for a model when it transcribes; without it there is one.
 BEAMS_KEY = "transcription_beams"
-# How much of a say its CTC head and its list of words have in which of them is kept, if any.
+# How much of a say its CTC head has in which of them is kept, and whether any is.
 OPINION_KEYS = {name: f"transcription_{name}" for name in Opinions._fields}
+# What checkpoints of earlier versions say of lists and models of words, which nobody asks any more.
+REMOVED_KEYS = ("transcription_unknown_word_penalty", "transcription_ngram_weight")
 # The languages that it writes, as ISO 639-1 codes; without it, any.
 LANGUAGES_KEY = "transcription_languages"
 
@@ -68,6 +70,14 @@ def transcription_opinions(generation_config: GenerationConfig) -> Opinions:
     except ConfigError as error:
         raise CheckpointError(f"generation_config.json: transcription_{error}") from error
     return opinions
+
+
+def removed_settings(generation_config: GenerationConfig) -> list[str]:
+    """The settings that a checkpoint makes and that nothing depends on any more.
+
+    They are no error: without them, a model still transcribes, if not word for word as before.
+    """
+    return [key for key in REMOVED_KEYS if getattr(generation_config, key, None)]
 
 
 def transcription_languages(generation_config: GenerationConfig) -> tuple[str, ...]:
