@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -197,9 +198,7 @@ def measure_prefill(name: str, device: torch.device, sizes: Sizes) -> list[Row]:
         batch = make_batch(model, num_clips, num_seconds, device)
         audio = {name: batch[name] for name in ("input_features", "feature_lengths")}
         with torch.inference_mode():
-            hearing = timed(
-                partial(model.get_audio_features, **audio), device, sizes.num_runs
-            )
+            hearing = timed(partial(model.get_audio_features, **audio), device, sizes.num_runs)
             whole = timed(partial(prefill, model, batch), device, sizes.num_runs)
         rows.append(
             {
@@ -314,7 +313,7 @@ def measure_adapter(name: str, device: torch.device, sizes: Sizes) -> list[Row]:
         ):
             with torch.inference_mode():
                 forward = timed(compute, device, sizes.num_runs)
-            both = timed(lambda compute=compute: compute().sum().backward(), device, sizes.num_runs)
+            both = timed(partial(_there_and_back, compute), device, sizes.num_runs)
             row: Row = {
                 "audio_tokens": num_tokens,
                 "experts": name,
@@ -433,6 +432,11 @@ def make_batch(
         ),
         "feature_lengths": torch.tensor(frames * num_clips, device=device),
     }
+
+
+def _there_and_back(compute: Callable[[], Tensor]) -> None:
+    """Forward and backward."""
+    compute().sum().backward()
 
 
 def timed(compute: Callable[[], Any], device: torch.device, num_runs: int) -> float:
