@@ -115,7 +115,10 @@ def test_books_are_exact_under_faults_and_a_rerun_mends_only_what_failed(tmp_pat
         assert item.fate != "failed" or item.detail
     models = world_models()
     mended = run(tmp_path / "out", config, models, clips)
-    assert mended.fates["failed"] == 0
+    # A reply that was paid for is not asked for again: what had no readable one stays failed.
+    left = [item for item in items_of(tmp_path / "out") if item.fate == "failed"]
+    assert all("no usable reply" in item.detail for item in left)
+    assert mended.fates["failed"] == len(left) <= 3 < books.fates["failed"]
     calm = run(tmp_path / "calm", config, world_models(), clips)
     assert mended.asked < calm.asked / 2
     kept = [

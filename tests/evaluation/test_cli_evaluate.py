@@ -1,20 +1,15 @@
 """The command: exit codes, what is printed, what is left behind."""
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from eureka_audio.cli import evaluate
+from eureka_audio.cli.main import main
 
 
 def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    evaluate.add_parser(parser.add_subparsers(dest="command", required=True))
-    parsed = parser.parse_args(["evaluate", "score", *arguments])
-    code: int = parsed.run(parsed)
-    return code
+    return main(["evaluate", "score", *arguments])
 
 
 @pytest.fixture

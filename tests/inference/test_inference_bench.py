@@ -40,11 +40,14 @@ def test_both_ways_decode_the_same_tokens(tiny_preset: str) -> None:
     model = bench.random_model(tiny_preset).float()
     prompt = torch.arange(16)[None]
     with torch.inference_mode():
-        decoding = bench.Decoding.start(model, prompt, torch.ones_like(prompt))
+        embed = model.get_input_embeddings()
+        decoding = bench.Decoding(model)
+        decoding.start(1)
+        logits_BV = decoding.extend(embed(prompt))
         ours = []
         for _ in range(8):
-            ours.append(int(decoding.logits_BV.argmax()))
-            decoding.extend(torch.tensor([ours[-1:]]))
+            ours.append(int(logits_BV.argmax()))
+            logits_BV = decoding.extend(embed(torch.tensor([ours[-1:]])))
         theirs = model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
