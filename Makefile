@@ -93,7 +93,7 @@ sounds: $(foreach split,train dev test,$(SYNTHETIC)/sounds/$(split)/manifest.jso
 chats: $(SYNTHETIC)/chats/chats.jsonl
 scenes: $(foreach split,train dev test,$(SYNTHETIC)/scenes/$(split)/manifest.jsonl)
 
-# As many as the shipped nano learnt from; more may be asked for: make small NUM_SENTENCES=30000
+# As many as the first run of recipes/nano.yaml heard; more may be asked for: make small NUM_SENTENCES=30000
 NUM_SENTENCES ?= 2000
 NUM_DIGITS ?= 600
 NUM_SOUNDS = $(if $(filter train,$*),500,150)

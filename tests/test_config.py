@@ -109,7 +109,7 @@ def test_a_missing_file_a_folder_and_binary_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_recipes_we_ship_are_valid_and_write_out(tmp_path: Path) -> None:
-    paths = sorted((Path(__file__).parents[1] / "recipes").rglob("recipe.yaml"))
+    paths = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
     assert paths
     for path in paths:
         config = load_config(Recipe, path)

@@ -43,11 +43,11 @@ def test_both_ways_decode_the_same_tokens(tiny_preset: str) -> None:
         embed = model.get_input_embeddings()
         decoding = bench.Decoding(model)
         decoding.start(1)
-        logits_BV = decoding.extend(embed(prompt))
+        logits = decoding.extend(embed(prompt))
         ours = []
         for _ in range(8):
-            ours.append(int(logits_BV.argmax()))
-            logits_BV = decoding.extend(embed(torch.tensor([ours[-1:]])))
+            ours.append(int(logits.argmax()))
+            logits = decoding.extend(embed(torch.tensor([ours[-1:]])))
         theirs = model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),

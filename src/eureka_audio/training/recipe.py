@@ -237,6 +237,9 @@ class ExportConfig(Config):
         transcription_beams: of a transcript, unless the caller says otherwise.
         transcription_ctc_weight: say of the letters' head in which beam is kept.
         transcription_no_speech_threshold: of the letters' head, above which nobody speaks.
+        transcription_languages: codes of those it writes; others are refused. Empty: not known.
+        max_chunk_seconds: longest stretch transcribed at once; by default the longest clip that a
+            stage may hear. Shorter where most of the clips are.
     """
 
     int8: tuple[str, ...] = ()
@@ -244,6 +247,8 @@ class ExportConfig(Config):
     transcription_beams: PositiveInt = 1
     transcription_ctc_weight: NonNegativeFloat = 0.0
     transcription_no_speech_threshold: NonNegativeFloat = 0.0
+    transcription_languages: tuple[str, ...] = ()
+    max_chunk_seconds: PositiveFloat | None = None
 
 
 class Recipe(Config):

@@ -137,10 +137,13 @@ def export(space: Workspace) -> None:
 
 
 def prepare_to_transcribe(space: Workspace, model: EurekaAudioForConditionalGeneration) -> None:
-    """Let a trained model say how it is to transcribe: chunks as long as it has learnt to hear."""
+    """Let a trained model say how it is to transcribe: chunks as long as it has learnt to
+    hear, unless the recipe says otherwise.
+    """
     longest = max(stage.mixture.max_clip_seconds for stage in space.recipe.stages.values())
     settings = model.generation_config
     settings.max_chunk_seconds = longest
-    for name, value in space.recipe.export.model_dump(exclude={"int8", "delta"}).items():
+    asked = space.recipe.export.model_dump(mode="json", exclude={"int8", "delta"})
+    for name, value in asked.items():
         if value:
             setattr(settings, name, value)
