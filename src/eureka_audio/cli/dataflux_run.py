@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from eureka_audio.cli.outcome import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED
+from eureka_audio.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     from eureka_audio.dataflux.config import FluxConfig
@@ -95,7 +96,7 @@ def _run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
         budget = min(config.selection.budget, store.num_clips())
-        with _Bar(len(leaves) * budget) as bar:
+        with ProgressBar(len(leaves) * budget, "candidate") as bar:
             run = Run(config, leaves, models, store, _kept_exemplars(store), bar.advance)
             books = asyncio.run(_until_told(run))
         num_rows = write_kept(store)
@@ -161,22 +162,3 @@ def _tell(books: "FluxBooks", out: Path, num_rows: int) -> None:
         lacking = sum(books.shortfall.values())
         print(f"short of {lacking:,} items in {len(books.shortfall)} leaves (dataflux status)")
     print(f"kept: {num_rows:,} rows in {out / KEPT}")
-
-
-class _Bar:
-    """A progress bar on stderr that counts candidates, at most as many as budgets allow."""
-
-    def __init__(self, total: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, unit="candidate", disable=None)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def advance(self, count: int) -> None:
-        """So many candidates more are finished."""
-        self._bar.update(count)

@@ -12,6 +12,7 @@ from eureka_audio.cli.evaluation_model import (
     chosen_model,
     endpoint_model,
 )
+from eureka_audio.cli.progress import ProgressBar
 from eureka_audio.errors import ConfigError, EvaluationError
 from eureka_audio.evaluation.benchmarks import benchmark_named
 from eureka_audio.evaluation.report import write_report
@@ -161,7 +162,7 @@ def _run(args: argparse.Namespace) -> int:
         args.choose,
         transcribe and any(trial.is_transcription for trial in trials),
     )
-    with _Bar(len(trials)) as bar:
+    with ProgressBar(len(trials), "item") as bar:
         books = run_trials(named.model, trials, args.out, identity, _options(args, bar))
     return _finish(args.out, books.failed.total())
 
@@ -182,7 +183,7 @@ def _caption(args: argparse.Namespace) -> int:
     captioner = RunIdentity(args.benchmark, named.name, named.fingerprint, args.max_new_tokens)
     both = f"{named.name} read by {reader.name}"
     reading = RunIdentity("captions of " + args.benchmark, both, reader.fingerprint)
-    with _Bar(None) as bar:
+    with ProgressBar(None, "item") as bar:
         described, read = run_captioning(
             (named.model, captioner),
             (reader.model, reading),
@@ -194,7 +195,7 @@ def _caption(args: argparse.Namespace) -> int:
     return _finish(args.out, described.failed.total() + read.failed.total())
 
 
-def _options(args: argparse.Namespace, bar: "_Bar") -> RunOptions:
+def _options(args: argparse.Namespace, bar: ProgressBar) -> RunOptions:
     if min(args.batch_size, args.attempts) < 1:
         raise ConfigError("expected --batch-size and --attempts to be at least 1")
     return RunOptions(args.batch_size, args.attempts, args.retry_failed, bar.advance)
@@ -219,22 +220,3 @@ def _report(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     print(compared(args.first, args.second, as_json=args.json))
     return 0
-
-
-class _Bar:
-    """A progress bar on stderr that counts finished items."""
-
-    def __init__(self, total: int | None) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, unit="item", disable=None)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def advance(self, count: int) -> None:
-        """So many items more are finished."""
-        self._bar.update(count)
