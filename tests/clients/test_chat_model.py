@@ -21,7 +21,7 @@ from test_openai_client import Server, completion, send
 pytest.importorskip("openai")
 
 from eureka_audio.clients.chat import ChatModel, Price
-from eureka_audio.clients.gate import FAILURES_TO_TRIP, Gate
+from eureka_audio.clients.gate import FAILURES_TO_TRIP, FIRST_PAUSE_SECONDS, Gate
 from eureka_audio.clients.wire import Endpoint
 from eureka_audio.errors import EndpointError, EurekaAudioError, ModelDownError
 from eureka_audio.protocols import Reply, Request
@@ -178,9 +178,25 @@ def test_a_server_that_is_down_is_left_alone_until_it_is_up(server: Server) -> N
 
     server.handler = handler
     replies = ask(model(server, max_attempts=30), *(request(f"{n}") for n in range(30)))
-    assert all(isinstance(reply, Reply) for reply in replies)
+    assert [reply for reply in replies if not isinstance(reply, Reply)] == []
     failed = len(server.calls) - 30
     assert FAILURES_TO_TRIP <= failed <= 30  # of hundreds that 30 callers would have made
+
+
+def test_requests_under_way_when_a_server_goes_down_do_not_lengthen_the_pause() -> None:
+    gate = Gate("m", 64)
+    for _ in range(64):
+        gate.failed("broken")
+
+    async def seconds_to_the_next() -> float:
+        began = time.monotonic()
+        async with gate.passage():
+            return time.monotonic() - began
+
+    first = asyncio.run(seconds_to_the_next())
+    assert 0.9 * FIRST_PAUSE_SECONDS < first < 10  # 64 doublings would be MAX_PAUSE_SECONDS
+    gate.failed("broken")
+    assert asyncio.run(seconds_to_the_next()) > 1.8 * FIRST_PAUSE_SECONDS
 
 
 def test_a_server_that_stays_down_is_given_up(server: Server) -> None:

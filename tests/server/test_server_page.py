@@ -267,6 +267,7 @@ def test_several_files_are_done_one_after_the_other(page: Any, script: Script) -
     until(page, "document.querySelectorAll('.clips small').length === 2")
     page.get_by_role("button", name="second.wav").first.click()
     page.wait_for_selector("h2:has-text('second.wav')")
+    page.wait_for_selector(".answer:has-text('<b>three</b>')")
     assert page.locator(".answer").inner_text().split() == TEXT.split()
     press(page, "Remove second.wav")
     page.wait_for_selector("h2:has-text('noise.wav')")

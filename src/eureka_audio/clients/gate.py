@@ -35,6 +35,7 @@ class Gate:
     _failures: int = 0
     _failing_since: float | None = None
     _closed_until: float = 0.0
+    _pause: float = 0.0
     _next_slot: float = 0.0
     _last_error: str = ""
 
@@ -86,18 +87,21 @@ class Gate:
 
     def succeeded(self) -> None:
         """The server has answered."""
-        self._failures, self._failing_since = 0, None
+        self._failures, self._failing_since, self._pause = 0, None, 0.0
 
     def failed(self, error: str) -> None:
-        """The server has failed in passing."""
+        """The server has failed in passing.
+
+        The pause doubles by failed attempts to find out, not by requests that were under way when
+        the server went down.
+        """
         now = time.monotonic()
         self._failures += 1
         self._failing_since = self._failing_since or now
         self._last_error = error
-        if self.is_tripped:
-            doublings = min(self._failures - FAILURES_TO_TRIP, 10)
-            pause = min(FIRST_PAUSE_SECONDS * 2**doublings, MAX_PAUSE_SECONDS)
-            self._closed_until = max(self._closed_until, now + pause)
+        if self.is_tripped and now >= self._closed_until:
+            self._pause = min(2 * self._pause or FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+            self._closed_until = now + self._pause
 
     def told_to_wait(self, seconds: float) -> None:
         """The server has said when it may be asked again: nobody asks before."""
