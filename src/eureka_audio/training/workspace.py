@@ -26,6 +26,7 @@ from eureka_audio.training.checkpoint import fingerprint, load_learnt, newest
 from eureka_audio.training.conversations import Text, read_text, read_told
 from eureka_audio.training.distributed import World
 from eureka_audio.training.lora import add_lora, merge_lora
+from eureka_audio.training.precision import fast_type
 from eureka_audio.training.recipe import Recipe, StageConfig, stage_seed
 
 logger = logging.getLogger(__name__)
@@ -167,14 +168,15 @@ class Workspace:
 def clip_encoder(
     model: EurekaAudioForConditionalGeneration, processor: EurekaAudioProcessor
 ) -> Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float16]]]:
-    """Waveforms -> what the encoder hears of each, `(L, ...)`."""
+    """Waveforms -> what the encoder hears of each, `(L, ...)`, in the device's fast arithmetic."""
+    fast = fast_type(model.device)
 
     @torch.inference_mode()
     def encode(waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         batch = pad_features([processor.window_features(each)[0] for each in waveforms])
-        features = model.encode_audio(
-            **{name: tensor.to(model.device) for name, tensor in batch.items()}
-        )
+        moved = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        with torch.autocast(model.device.type, fast, enabled=fast != torch.float32):
+            features = model.encode_audio(**moved)
         lengths = encoder_frame_lengths(batch["feature_lengths"]).tolist()
         kept: NDArray[np.float16] = features.half().cpu().numpy()
         return [each[:length] for each, length in zip(kept, lengths, strict=True)]
