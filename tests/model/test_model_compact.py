@@ -4,7 +4,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_eureka import make_batch, three_rows, tiny_model
-from transformers import LlamaConfig, LlamaForCausalLM, WhisperForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    WhisperForConditionalGeneration,
+)
 
 from eureka_audio.checksums import write_checksums
 from eureka_audio.errors import CheckpointError, PartError
@@ -104,6 +109,19 @@ def same(model, folder) -> set[str]:
         with torch.no_grad():
             assert torch.equal(again(**batch).logits, model(**batch).logits)
     return set(load_file(folder / COMPACT_NAME))
+
+
+def test_transformers_reads_a_compact_checkpoint_as_any_other(joined, tmp_path):
+    save_checkpoint(joined, tmp_path / "int8", int8=["audio_encoder."])
+    ours = load_checkpoint(tmp_path / "int8")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "int8")
+    assert type(model) is type(ours)
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    half, info = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "int8", dtype=torch.bfloat16, output_loading_info=True
+    )
+    assert (half.dtype, info) == (torch.bfloat16, {})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -11,6 +11,7 @@ Source: paper section 3. Departure: the paper's backbone is Qwen3 alone.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -41,6 +42,7 @@ from eureka_audio.model.windows import (
     pad_to_window,
 )
 
+COMPACT_NAME = "compact.safetensors"
 IGNORED_LABEL = -100
 # What models of transformers call the cache that they take and give; another name since 5.24.
 CACHE_NAME = (
@@ -174,6 +176,23 @@ class EurekaAudioForConditionalGeneration(EurekaAudioPreTrainedModel, Generation
         # A checkpoint may say more there than the model's configuration does, such as how long a
         # chunk to transcribe may be; what is marked as derived from it loses that when loaded.
         self.generation_config._from_model_config = False
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As in transformers; a folder with compact weights (`model.weights`) is read, too, by
+        `load_checkpoint`, which takes `dtype` and `device_map` of the arguments.
+        """
+        name = pretrained_model_name_or_path
+        if name is None or not (Path(name) / COMPACT_NAME).is_file():
+            return super().from_pretrained(name, *args, **kwargs)
+        from eureka_audio.model.weights import load_checkpoint  # it builds models of this class
+
+        model = load_checkpoint(
+            name, dtype=kwargs.get("dtype") or "auto", device_map=kwargs.get("device_map")
+        )
+        return (model, {}) if kwargs.get("output_loading_info") else model
 
     def get_output_embeddings(self) -> nn.Module:
         """The output head, which may be tied to the input embedding."""

@@ -8,8 +8,8 @@ files' headers are compared with the model the configuration asks for. Files tha
 not skipped.
 
 A checkpoint is whole (`model.safetensors`, as transformers writes it) or compact
-(`compact.safetensors`, which only this module reads): some weights in int8 (`model.int8`), or only
-what differs from catalogued parts (`model.delta`).
+(`compact.safetensors`, which `from_pretrained` hands to this module): some weights in int8
+(`model.int8`), or only what differs from catalogued parts (`model.delta`).
 """
 
 import struct
@@ -36,13 +36,12 @@ from eureka_audio.model.integrity import (
     read_json,
     verify_checkpoint,
 )
-from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
+from eureka_audio.model.modeling import COMPACT_NAME, EurekaAudioForConditionalGeneration
 from eureka_audio.model.part_tensors import INDEX_NAME, SINGLE_NAME, part_tensors, weight_files
 
 GENERATION_NAME = "generation_config.json"
 TOKEN_SETTINGS = ("suppress_tokens", "eos_token_id", "pad_token_id", "bos_token_id")
 MAX_HEADER_BYTES = 16 * 2**20  # a header of a thousand tensors takes about 100 KiB
-COMPACT_NAME = "compact.safetensors"
 JOINED_WITH = "joined_with"  # its metadata: parts, by the names in config.parts, it differs from
 Headers = dict[str, tuple[str, tuple[int, ...]]]  # by name: type and shape
 FLOATING_TYPES = {"F32", "F16", "BF16"}
