@@ -27,7 +27,12 @@ from acceptance import record, spread
 
 from eureka_audio import EurekaAudio
 from eureka_audio.cli.main import main as eureka_audio
-from eureka_audio.data.evaluation_set import question_trials, read_clips, transcript_trial
+from eureka_audio.data.evaluation_set import (
+    dataset_of,
+    question_trials,
+    read_clips,
+    transcript_trial,
+)
 from eureka_audio.data.recordings import recordings
 from eureka_audio.errors import TrainingError
 from eureka_audio.evaluation.metrics import word_error_rate
@@ -37,7 +42,19 @@ from eureka_audio.manifest import write_manifest
 
 HERE = Path(__file__).resolve().parent
 RECIPE = HERE.parent / "recipes" / "ablation-dataflux.yaml"
-ARMS = {"without": ["stages.sft.mixture.weights.flux=0"], "with": []}
+# What is heard for which leaves: of a clip that has nothing to do with a leaf only a caption comes.
+SETS = {
+    "speakers": (("speechocean762", "librispeech_mini"), ("speech/speaker/identity",)),
+    "emotions": (("emogator",), ("speech/emotion/category/which",)),
+    "digits": (("fsdd",), ("speech/interaction/content/digit",)),
+    "sounds": (("esc10", "sound_effects"), ("sound/events/identity/which",)),
+    "instruments": (("philharmonia",), ("music/instrument/name",)),
+    "scenes": (
+        ("scenes",),
+        ("sound/order/position", "sound/counting/number", "mixed/together/speech/presence"),
+    ),
+}
+ARMS = {"without": [f"stages.sft.mixture.weights.{name}_items=0" for name in SETS], "with": []}
 GROUPS = {
     "speaker and emotion": ("gender", "age", "emotion"),
     "scenes": ("first", "last", "after", "before", "times", "distinct"),
@@ -56,12 +73,17 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/gain"))
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", action="append", default=[], help="of DataFlux, KEY=VALUE")
+    parser.add_argument("--items-only", action="store_true", help="make the items, train nothing")
     parser.add_argument("--out", type=Path)
     parser.add_argument("overrides", nargs="*", help="of the recipe, KEY=VALUE")
     args = parser.parse_intermixed_args()
     if args.recordings is None:
         parser.error("--recordings or EUREKA_AUDIO_DATA must name the folder of recordings")
     kept = make_items(args)
+    print(json.dumps(kept), flush=True)
+    if args.items_only:
+        return 0
     trials = gathered(args)
     right: dict[str, dict[str, list[Measured]]] = {arm: {} for arm in ARMS}
     wrong_words: dict[str, list[float]] = {arm: [] for arm in ARMS}
@@ -83,20 +105,31 @@ def main() -> int:
     return 0
 
 
-def make_items(args: argparse.Namespace) -> dict[str, int]:
-    """Run DataFlux over what is there to be heard; the kept items by leaf."""
-    folder = args.runs / "set"
+def make_items(args: argparse.Namespace) -> dict[str, dict[str, int]]:
+    """Run DataFlux over each kind of recordings; the kept items by kind and leaf."""
     clips = recordings(args.recordings, "train")
     clips += read_clips([args.data / "scenes" / "train"])
-    here = [c.model_copy(update={"path": str(Path(c.path).resolve())}) for c in clips]
-    (folder / "clips").mkdir(parents=True, exist_ok=True)
-    write_manifest(
-        folder / "clips" / "manifest.jsonl", [c for c in here if c.duration_seconds <= MAX_SECONDS]
-    )
-    shutil.copy(HERE / "dataflux_gain.yaml", folder / "config.yaml")
-    _run("dataflux", "run", str(folder / "config.yaml"), "--out", str(folder / "flux"))
-    rows = (folder / "flux" / "kept.jsonl").read_text(encoding="utf-8").splitlines()
-    return dict(Counter(json.loads(row)["leaf"] for row in rows))
+    kept = {}
+    for name, (datasets, leaves) in SETS.items():
+        folder = args.runs / "items" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        here = [
+            clip.model_copy(update={"path": str(Path(clip.path).resolve())})
+            for clip in clips
+            if dataset_of(clip) in datasets and clip.duration_seconds <= MAX_SECONDS
+        ]
+        write_manifest(folder / "manifest.jsonl", here)
+        shutil.copy(HERE / "dataflux_gain.yaml", folder / "config.yaml")
+        chosen = f"leaves=[{', '.join(leaves)}]"
+        words = ["--out", str(folder / "flux"), "--set", chosen, *_settings(args)]
+        _run("dataflux", "run", str(folder / "config.yaml"), *words)
+        rows = (folder / "flux" / "kept.jsonl").read_text(encoding="utf-8").splitlines()
+        kept[name] = dict(Counter(json.loads(row)["leaf"] for row in rows))
+    return kept
+
+
+def _settings(args: argparse.Namespace) -> list[str]:
+    return [word for one in args.set for word in ("--set", one)]
 
 
 def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
@@ -107,7 +140,7 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
         shutil.copytree(aligned, run / "align")
     data = args.runs / "data"
     data.mkdir(exist_ok=True)
-    for name, place in (("flux", args.runs / "set" / "flux"), ("scenes", args.data / "scenes")):
+    for name, place in (("items", args.runs / "items"), ("scenes", args.data / "scenes")):
         if not (data / name).exists():
             (data / name).symlink_to(place.resolve())
     folders = ["--data", data, "--recordings", args.recordings, "--out", run, "--cache", args.cache]

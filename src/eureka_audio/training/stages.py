@@ -24,6 +24,7 @@ from eureka_audio.training.ctc import blank_token
 from eureka_audio.training.evaluation import Evaluation
 from eureka_audio.training.lora import lora_factors, merge_lora
 from eureka_audio.training.multimodal import MultimodalModel, choose_trainable
+from eureka_audio.training.precision import fast_attention
 from eureka_audio.training.recipe import Recipe, StageConfig, stage_seed
 from eureka_audio.training.trainer import BatchStream, train
 from eureka_audio.training.workspace import Workspace
@@ -67,6 +68,8 @@ def run_stage(space: Workspace, name: str) -> None:
     collate = MultimodalCollator(
         learnt_from, processor, stage, banks=banks, texts=space.texts(stage)
     )
+    if attention := fast_attention(torch.device(space.world.device)):
+        model.language_model.set_attn_implementation(attention)
     learner = MultimodalModel(model, stage.losses, blank_token(processor.tokenizer))
     train(
         learner,
