@@ -85,7 +85,7 @@ engines:
 	@for program in espeak-ng flite festival bible; do command -v $$program > /dev/null || missing="$$missing $$program"; done; \
 	for file in /usr/share/wordnet/data.noun /usr/share/dictd/devil.dict.dz; do test -e $$file || missing="$$missing $$file"; done; \
 	test -z "$$missing" || { echo "missing:$$missing"; echo "on Debian: apt-get install $(DEBIAN)"; exit 1; }
-	@test -n "$(RECORDINGS)" || { echo "expected EUREKA_AUDIO_DATA to name the folder of real recordings (README, 'Retrain it')"; exit 1; }
+	@test -n "$(RECORDINGS)" || { echo "expected EUREKA_AUDIO_DATA to name the folder of real recordings (docs/tour.md, 'The folder of recordings')"; exit 1; }
 
 speech: $(SYNTHETIC)/speech/manifest.jsonl
 digits: $(SYNTHETIC)/digits/manifest.jsonl

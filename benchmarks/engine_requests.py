@@ -23,8 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from tiny_tokenizer import train_tokenizer
-from transformers import WhisperFeatureExtractor
 
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.durable import atomic_write
@@ -32,10 +30,11 @@ from eureka_audio.errors import RequestCancelledError
 from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.hardware import fingerprint
 from eureka_audio.inference.requests import GenerationRequest
-from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
 from eureka_audio.text.chat import question_request
-from eureka_audio.text.tokenizer import TURN_END, token_id
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from tiny import tiny_model, tiny_processor
 
 CANCELLED_SHARE = 0.2
 TEXTS = ("what?", "what? what?", "who?", "what can be heard here, and who says what?")
@@ -83,34 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_engine(concurrency: int) -> AudioEngine:
-    """Random weights, large enough that answers differ and some of them end."""
-    tokenizer = train_tokenizer([*TEXTS] * 3, 320)
-    processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
-    torch.manual_seed(1)
-    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2}
-    config = preset(
-        "nano",
-        audio_token_id=processor.audio_token_id,
-        audio_config={**sizes, "encoder_ffn_dim": 32},
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 8,
-            "max_position_embeddings": 512,
-            "tie_word_embeddings": False,
-        },
-        adapter_config={"num_experts": 4, "expert_intermediate_size": 16},
-    )
-    model = EurekaAudioForConditionalGeneration(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(5)
-        model.language_model.lm_head.weight[token_id(tokenizer, TURN_END)] *= 1.2
+    """Around the tests' model, whose answers differ; some of them end."""
+    model, processor = tiny_model(1), tiny_processor()
     return AudioEngine(model, processor, max_batch_size=32, max_queue_length=concurrency)
 
 

@@ -24,8 +24,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from tiny_tokenizer import train_tokenizer
-from transformers import WhisperFeatureExtractor
 
 from eureka_audio.audio.clock import num_audio_tokens
 from eureka_audio.audio.features import log_mel_spectrogram
@@ -37,7 +35,10 @@ from eureka_audio.inference.int8 import quantize_weights
 from eureka_audio.inference.requests import GenerationRequest
 from eureka_audio.inference.single_row import best_times, matrix_vector_products
 from eureka_audio.model import EurekaAudioForConditionalGeneration
-from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor
+from eureka_audio.processor import EncodedConversation
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from tiny import make_processor
 
 SMOL = {
     "vocab_size": 49152,
@@ -112,8 +113,7 @@ def make_engine(
     model: EurekaAudioForConditionalGeneration, size: int = NUM_REQUESTS
 ) -> AudioEngine:
     """An engine that never meets a token that ends an answer."""
-    tokenizer = train_tokenizer(["what can be heard?"] * 3, 300)
-    processor = EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
+    processor = make_processor(["what can be heard?"] * 3, 300)
     engine = AudioEngine(model, processor, max_batch_size=NUM_REQUESTS)
     engine.runner.end_ids = frozenset()
     return engine

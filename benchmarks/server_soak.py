@@ -302,11 +302,10 @@ BAD: dict[str, Callable[[httpx2.Client, random.Random], httpx2.Response]] = {
 
 def _tiny_checkpoint(folder: Path) -> str:
     """The model of the tests, as a checkpoint."""
-    sys.path.insert(0, str(ROOT / "tests" / "inference"))
+    sys.path.insert(0, str(ROOT / "tests"))
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from tiny_assistant import tiny_model, tiny_processor
-
     from eureka_audio.model.weights import save_checkpoint
+    from tiny import tiny_model, tiny_processor
 
     save_checkpoint(tiny_model(), folder, tiny_processor())
     return str(folder)

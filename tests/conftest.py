@@ -7,13 +7,12 @@ where they are absent it is skipped and says so. No outcome may hang on the spee
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-if TYPE_CHECKING:
-    from selenium.webdriver.remote.webdriver import WebDriver
+from browser import Pages, open_browser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECORDINGS_BESIDE = REPOSITORY.parent / "shared" / "data"
@@ -60,11 +59,17 @@ def repository() -> Path:
     return REPOSITORY
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["WebDriver"]:
-    """One real browser for all tests of pages, as it takes seconds to start."""
-    from browser import open_browser
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One real browser for the tests of a file, as it takes seconds to start."""
+    with open_browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
 
-    driver = open_browser(tmp_path_factory.mktemp("browser"))
-    yield driver
-    driver.quit()
+
+@pytest.fixture
+def pages(browser: Any) -> Iterator[Pages]:
+    """Opens pages; at the end nothing has gone wrong on them, and nothing was asked of others."""
+    opened = Pages(browser)
+    yield opened
+    opened.close()
+    assert opened.wrongs == []

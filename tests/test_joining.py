@@ -12,8 +12,6 @@ from transformers import (
     LlamaConfig,
     PreTrainedTokenizerFast,
     Qwen3Config,
-    WhisperConfig,
-    WhisperForConditionalGeneration,
 )
 
 from eureka_audio.audio.decode import DecodedAudio
@@ -27,6 +25,7 @@ from eureka_audio.parts.fetch import part_folder
 from eureka_audio.processor import parse_messages
 from eureka_audio.text.chat import IGNORED_LABEL
 from eureka_audio.text.tokenizer import AUDIO_PAD, TURN_END, token_id
+from tiny import tiny_whisper
 
 ADAPTER = {"num_experts": 4, "expert_intermediate_size": 16}
 QUESTION = [{"role": "user", "content": "Why?"}]
@@ -35,13 +34,7 @@ CHATML = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def write_whisper(folder: Path) -> Path:
-    config = WhisperConfig(
-        vocab_size=60, num_mel_bins=80, d_model=16, encoder_layers=2, encoder_attention_heads=2,
-        encoder_ffn_dim=32, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16,
-        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=1,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    tiny_whisper(max_source_positions=1500).save_pretrained(folder)
     return folder
 
 

@@ -11,53 +11,18 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tokenizer import train_tokenizer
-from transformers import AutoProcessor, WhisperFeatureExtractor
+from transformers import AutoProcessor
 
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.errors import AudioAccessError, AudioNotFoundError, MessageError
-from eureka_audio.model import EurekaAudioForConditionalGeneration, preset
 from eureka_audio.processor import EurekaAudioProcessor, pad_features, parse_messages
 from eureka_audio.records import AudioPart, Conversation, Message, TextPart
 from eureka_audio.text.chat import IGNORED_LABEL, answered, question_request
 from eureka_audio.text.tokenizer import AUDIO_PAD, SPECIAL_TOKENS, token_id
+from tiny import tiny_model, tiny_processor
 
-MEL_BINS = 80
-
-
-def make_processor() -> EurekaAudioProcessor:
-    tokenizer = train_tokenizer(["what is it? a dog and a cat."], 300)
-    return EurekaAudioProcessor(WhisperFeatureExtractor(feature_size=MEL_BINS), tokenizer)
-
-
-PROCESSOR = make_processor()
-
-
-def make_model(processor: EurekaAudioProcessor) -> EurekaAudioForConditionalGeneration:
-    torch.manual_seed(0)
-    config = preset(
-        "nano",
-        audio_token_id=processor.audio_token_id,
-        audio_config={
-            "num_mel_bins": MEL_BINS,
-            "d_model": 16,
-            "encoder_layers": 1,
-            "encoder_attention_heads": 2,
-            "encoder_ffn_dim": 16,
-        },
-        text_config={
-            "vocab_size": len(processor.tokenizer),
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "head_dim": 8,
-        },
-        adapter_config={"num_experts": 4, "num_experts_per_tok": 2, "expert_intermediate_size": 8},
-    )
-    return EurekaAudioForConditionalGeneration(config).eval()
+PROCESSOR = tiny_processor()
 
 
 def tone(num_samples: int, pitch: float = 440.0) -> np.ndarray:
@@ -204,7 +169,7 @@ def test_placeholders_are_counted_by_the_clock(num_samples: int) -> None:
 
 
 def test_placeholders_are_the_embeddings_the_model_makes() -> None:
-    model = make_model(PROCESSOR)
+    model = tiny_model()
     edges = [1, 159, 160, 161, 1279, 1280, 1281, 2560, 15_999, 480_000, 480_001, 500_000]
     lengths = [*edges, *np.random.default_rng(0).integers(1, 60_000, 12).tolist()]
     with torch.inference_mode():
@@ -278,7 +243,7 @@ def test_saved_and_loaded_it_is_the_same_by_either_class(tmp_path: Path, wav: Pa
         assert type(loaded) is EurekaAudioProcessor
         assert loaded.tokenizer.get_vocab() == PROCESSOR.tokenizer.get_vocab()
         assert loaded.audio_token == AUDIO_PAD
-        assert loaded.feature_extractor.feature_size == MEL_BINS
+        assert loaded.feature_extractor.feature_size == 80
         inputs = loaded.apply_chat_template(about({"type": "audio", "audio": wav}))
         assert all(torch.equal(inputs[name], expected[name]) for name in expected)
 

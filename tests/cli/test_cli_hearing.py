@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tiny_assistant import noise_samples, tiny_model, tiny_processor
 
 from eureka_audio.cli import arguments
 from eureka_audio.cli.main import COMMANDS, main
 from eureka_audio.model.weights import save_checkpoint
+from tiny import noise_samples, tiny_model, tiny_processor
 
 QUESTION = ["--question", "what?"]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from tiny_assistant import noise_samples, tiny_model, tiny_processor
 
 from eureka_audio.cli.main import main
 from eureka_audio.clients.scripted import ScriptedModel
 from eureka_audio.model.weights import save_checkpoint
+from tiny import noise_samples, tiny_model, tiny_processor
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from tiny_assistant import noise_samples, tiny_model, tiny_processor
 from torch import nn
 
 from eureka_audio.cli.main import _Parser, main
@@ -17,6 +16,7 @@ from eureka_audio.cli.outcome import one_line, print_json, print_text, printable
 from eureka_audio.model.integrity import CHECKSUMS_NAME
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.text.letters import CTC_VOCAB_SIZE
+from tiny import noise_samples, tiny_model, tiny_processor
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,8 @@ HEAVY = ("torch", "transformers", "numpy", "scipy", "soundfile", "av", "yaml", "
 
 
 def modules_after(statement: str) -> set[str]:
-    """Top-level modules that a fresh interpreter holds after `statement`."""
-    report = (
-        "import json, sys; "
-        "print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    )
+    """Modules that a fresh interpreter holds after `statement`."""
+    report = "import json, sys; print('\\n' + json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", f"{statement}\n{report}"], capture_output=True, text=True, check=True
     )
@@ -43,6 +40,17 @@ def test_asking_for_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     loaded = modules_after(statement)
     assert loaded.isdisjoint(("torch", "transformers", "scipy"))
+
+
+def test_a_configuration_imports_no_model_but_its_own() -> None:
+    """transformers has more than 400, and its mappings import all when they are walked through."""
+    loaded = modules_after(
+        "from eureka_audio.model import EurekaAudioConfig\n"
+        "EurekaAudioConfig(text_config={'model_type': 'llama'})"
+    )
+    models = {name.split(".")[2] for name in loaded if name.startswith("transformers.models.")}
+    assert {"llama", "whisper"} <= models
+    assert len(models) < 20
 
 
 @pytest.mark.parametrize("name", eureka_audio.__all__ if hasattr(eureka_audio, "__all__") else [])

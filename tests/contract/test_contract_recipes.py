@@ -74,6 +74,9 @@ def test_the_paper_s_recipe_is_the_paper_s() -> None:
     assert learn["stage1"] == {"adapter"}
     assert learn["stage2"] == learn["sft"] == {"audio_encoder", "adapter", "language_model"}
     assert recipe.stages["stage2"].text_share == 1.0  # text to audio 1 : 1
+    tasks = {name: set(stage.tasks) for name, stage in recipe.stages.items()}
+    assert tasks["stage1"] == {"speech"}  # captions are new to Stage 2
+    assert tasks["stage2"] == {"speech", "audio"}
 
 
 def test_the_two_ablations_differ_in_the_adapter_alone() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def write_books(
             for one in calls:
                 await store.put_call(one)
 
-        asyncio.run(put())
+        with ThreadPoolExecutor(1) as thread:  # a browser may have an event loop in this one
+            thread.submit(asyncio.run, put()).result()
         if seconds is not None:
             store.set_fact("seconds", seconds)
     return folder

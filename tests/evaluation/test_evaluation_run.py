@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from browser import Pages
 from eureka_audio.cli.main import main
 from eureka_audio.clients.scripted import ScriptedModel
 from eureka_audio.errors import AudioFormatError, EurekaAudioError, EvaluationError
@@ -22,9 +23,6 @@ from eureka_audio.evaluation.report import (
 from eureka_audio.evaluation.results import parts_of, read_summary, score_run
 from eureka_audio.protocols import Reply
 from eureka_audio.records import Conversation
-
-if TYPE_CHECKING:
-    from selenium.webdriver.remote.webdriver import WebDriver
 
 SCRIPT = "<script>alert('reply')</script><!--"
 
@@ -146,17 +144,14 @@ def test_no_text_can_leave_its_place_in_the_page() -> None:
     assert "innerHTML" not in text
 
 
-def test_the_page_in_a_browser(mmau: Path, tmp_path: Path, browser: "WebDriver") -> None:
+def test_the_page_in_a_browser(mmau: Path, tmp_path: Path, pages: Pages) -> None:
     out = tmp_path / "out"
     run(mmau, out, GOOD)
-    browser.get_log("browser")  # what other tests left
-    browser.get((out / "report.html").as_uri())
-    shown = "return document.body.innerText"
-    assert "4 of 4 items match; 4 shown." in browser.execute_script(shown)
-    assert SCRIPT in browser.execute_script(shown)
-    browser.find_element("css selector", "input[type=search]").send_keys("broken")
-    assert "1 of 4 items match; 1 shown." in browser.execute_script(shown)
-    assert browser.get_log("browser") == []
+    page = pages.open((out / "report.html").as_uri())
+    assert "4 of 4 items match; 4 shown." in page.inner_text("body")
+    assert SCRIPT in page.inner_text("body")
+    page.fill("input[type=search]", "broken")
+    assert "1 of 4 items match; 1 shown." in page.inner_text("body")
 
 
 def test_ours_stands_beside_the_published_rows(mmau: Path, tmp_path: Path) -> None:

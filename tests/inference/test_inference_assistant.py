@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tiny_assistant import noise, noise_samples, tiny_assistant, tiny_model, tiny_processor
 from transformers import AutoModelForCausalLM
 
 from eureka_audio.audio.decode import DecodedAudio
@@ -25,6 +24,7 @@ from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.protocols import AudioLanguageModel, Reply
 from eureka_audio.text.chat import caption_request, question_request
+from tiny import noise, noise_samples, tiny_assistant, tiny_model, tiny_processor
 
 CHOICES = ["cat", "dog", "a lazy bird"]
 

@@ -1,9 +1,8 @@
 """What others than the decoder think has a say in a search, and what they think in the end wins."""
 
-from tiny_assistant import tiny_processor
-
 from eureka_audio.inference.beam_search import BeamSearch, best_of
 from eureka_audio.inference.growing_answer import GrowingAnswer
+from tiny import tiny_processor
 
 
 def test_a_hint_decides_which_beams_grow() -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_assistant import tiny_model
 
 from eureka_audio.cli.main import main
 from eureka_audio.inference import bench
 from eureka_audio.model import presets
+from tiny import tiny_model
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_assistant import tiny_model
 from torch import nn
 from torch.backends import mkldnn
 from transformers import DynamicCache
@@ -21,6 +20,7 @@ from eureka_audio.inference.single_row import (
     matrix_vector_is_faster,
     matrix_vector_products,
 )
+from tiny import tiny_model
 
 
 def write(cache: RowCache, num_new: list[int], seed: int) -> tuple[torch.Tensor, ...]:

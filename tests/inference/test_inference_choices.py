@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tiny_assistant import noise, tiny_assistant, tiny_processor
 
 from eureka_audio.errors import MessageError
 from eureka_audio.inference import choices as choices_module
@@ -16,6 +15,7 @@ from eureka_audio.inference.choices import (
 )
 from eureka_audio.protocols import ChoosingModel
 from eureka_audio.text.chat import answered, question_request
+from tiny import noise, tiny_assistant, tiny_processor
 
 OFFERS = [["cat", "dog"], ["a", "the lazy dog jumps", "naïve"], ["brown fox", "<|im_end|>", "b c"]]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_assistant import noise, say_forever, tiny_model, tiny_processor
 
 from eureka_audio.errors import (
     ConfigError,
@@ -24,6 +23,7 @@ from eureka_audio.inference.requests import GenerationRequest, RequestHandle, Se
 from eureka_audio.inference.sampling import SamplingConfig
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.chat import question_request
+from tiny import noise, say_forever, tiny_model, tiny_processor
 
 LENGTHS = (0.4, 3.0, 1.1, 2.0)
 

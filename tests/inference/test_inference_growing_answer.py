@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_assistant import tiny_processor
 
 from eureka_audio.inference.growing_answer import GrowingAnswer, repeats_itself
+from tiny import tiny_processor
 
 END = 9999
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from test_inference_rescoring import BEAMS, encode, searched
-from tiny_assistant import tiny_model, tiny_responder
 
 from eureka_audio.inference.beam_search import Beam
 from eureka_audio.inference.judge import Judge
 from eureka_audio.inference.responder import generation_request, judged
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.transcription.hotwords import HOTWORD_BONUS, Hotwords
+from tiny import tiny_model, tiny_responder
 
 
 @pytest.mark.parametrize(

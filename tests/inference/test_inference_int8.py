@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_assistant import noise, tiny_model, tiny_processor
 from torch import nn
 
 from eureka_audio import EurekaAudio
@@ -12,6 +11,7 @@ from eureka_audio.errors import ConfigError
 from eureka_audio.inference import int8
 from eureka_audio.inference.int8 import Int8Linear, quantize_weights
 from eureka_audio.model.weights import save_checkpoint
+from tiny import noise, tiny_model, tiny_processor
 
 
 @pytest.mark.parametrize("bias", [True, False])

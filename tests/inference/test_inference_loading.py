@@ -9,7 +9,6 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
-from tiny_assistant import noise, tiny_model, tiny_processor
 from transformers import AutoModel, AutoProcessor, WhisperFeatureExtractor
 
 import eureka_audio
@@ -20,6 +19,7 @@ from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.parts import names
 from eureka_audio.processor import EurekaAudioProcessor
+from tiny import noise, tiny_model, tiny_processor
 
 PARTS = (
     "config.json",

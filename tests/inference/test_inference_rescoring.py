@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_assistant import noise, tiny_model, tiny_processor, tiny_responder
 from torch import nn
 
 from eureka_audio import EurekaAudio
@@ -25,6 +24,7 @@ from eureka_audio.model.weights import load_checkpoint, save_checkpoint
 from eureka_audio.processor import EncodedConversation
 from eureka_audio.text.chat import question_request
 from eureka_audio.text.letters import BLANK, CTC_VOCAB_SIZE, encode_characters
+from tiny import noise, tiny_model, tiny_processor, tiny_responder
 
 BEAMS = 4
 

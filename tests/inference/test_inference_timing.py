@@ -1,12 +1,12 @@
 """Our model timed from inside: the same answers, every second in one place."""
 
 import pytest
-from tiny_assistant import noise, tiny_assistant
 
 from eureka_audio.inference.hardware import PeakMemory, fingerprint
 from eureka_audio.inference.timing import EngineStopwatch
 from eureka_audio.records import Conversation
 from eureka_audio.text.chat import caption_request
+from tiny import noise, tiny_assistant
 
 LIMIT = 30
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_assistant import noise_samples, say_forever, tiny_assistant
 from torch import nn
 
 from eureka_audio.audio.decode import DecodedAudio
@@ -22,6 +21,7 @@ from eureka_audio.inference.transcription.transcripts import Written, assemble, 
 from eureka_audio.inference.workload import join_transcripts
 from eureka_audio.protocols import Transcript
 from eureka_audio.text.letters import CTC_VOCAB_SIZE
+from tiny import noise_samples, say_forever, tiny_assistant
 
 
 def spelling_assistant(seed: int = 0) -> EurekaAudio:

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tiny_eureka import AUDIO, make_batch, make_row, three_rows, tiny_config, tiny_model
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -18,6 +17,7 @@ from transformers import (
 )
 
 from eureka_audio.model import EurekaAudioConfig, EurekaAudioForConditionalGeneration
+from tiny import AUDIO, bare_config, bare_model, make_batch, make_row, three_rows
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from eureka_audio.model import EurekaAudioConfig, EurekaAudioForConditionalGener
     ],
 )
 def test_auto_classes_find_the_model_on_disk(auto_class, tmp_path):
-    model = tiny_model()
+    model = bare_model()
     model.save_pretrained(tmp_path)
     assert isinstance(AutoConfig.from_pretrained(tmp_path), EurekaAudioConfig)
     loaded = auto_class.from_pretrained(tmp_path)
@@ -45,7 +45,7 @@ def test_auto_classes_find_the_model_on_disk(auto_class, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("device_map", [None, "cpu", "auto"])
 def test_round_trip(tied, dtype, device_map, tmp_path):
-    source = tiny_model(text_config={"tie_word_embeddings": tied})
+    source = bare_model(text_config={"tie_word_embeddings": tied})
     model = EurekaAudioForConditionalGeneration._from_config(source.config, dtype=dtype).eval()
     model.load_state_dict(source.state_dict())
     model.save_pretrained(tmp_path, max_shard_size="20KB")
@@ -68,7 +68,7 @@ def test_round_trip(tied, dtype, device_map, tmp_path):
 
 
 def test_configuration_round_trip_keeps_every_field(tmp_path):
-    config = tiny_config(pad_windows=True, adapter_config={"num_shared_experts": 3})
+    config = bare_config(pad_windows=True, adapter_config={"num_shared_experts": 3})
     config.save_pretrained(tmp_path)
     again = EurekaAudioConfig.from_pretrained(tmp_path)
     assert again.to_dict() == config.to_dict()
@@ -78,7 +78,7 @@ def test_configuration_round_trip_keeps_every_field(tmp_path):
 
 
 def test_vocabulary_can_grow():
-    model = tiny_model()
+    model = bare_model()
     model.resize_token_embeddings(64)
     assert model.config.text_config.vocab_size == 64
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
@@ -87,7 +87,7 @@ def test_vocabulary_can_grow():
 
 
 def test_blocks_that_stay_whole_on_one_device():
-    model = tiny_model()
+    model = bare_model()
     modules = {type(module).__name__ for module in model.modules()}
     assert {"WhisperEncoderLayer", "Qwen3DecoderLayer", "EurekaAudioAdapter"} <= (
         model._no_split_modules & modules
@@ -99,7 +99,7 @@ def test_gradient_checkpointing_changes_no_gradient():
     batch["labels"] = batch["input_ids"].masked_fill(batch["input_ids"] == AUDIO, -100)
     grads = []
     for checkpointing in (False, True):
-        model = tiny_model().train()
+        model = bare_model().train()
         if checkpointing:
             model.gradient_checkpointing_enable()
             assert model.audio_encoder.layers[0].gradient_checkpointing
@@ -117,7 +117,7 @@ def test_lora_trains_its_own_weights_only_and_generates(tmp_path):
     settings = LoraConfig(
         r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["adapter"], task_type="CAUSAL_LM"
     )
-    model = get_peft_model(tiny_model(), settings).train()
+    model = get_peft_model(bare_model(), settings).train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     losses = []
@@ -134,7 +134,7 @@ def test_lora_trains_its_own_weights_only_and_generates(tmp_path):
     model.eval()
     generated = model.generate(**batch, max_new_tokens=3, do_sample=False)
     model.save_pretrained(tmp_path)
-    again = PeftModel.from_pretrained(tiny_model(), tmp_path).eval()
+    again = PeftModel.from_pretrained(bare_model(), tmp_path).eval()
     assert torch.equal(again.generate(**batch, max_new_tokens=3, do_sample=False), generated)
 
 
@@ -162,7 +162,7 @@ def test_trainer_trains_and_evaluates(tmp_path):
         gradient_checkpointing=True,
     )
     trainer = Trainer(
-        tiny_model(),
+        bare_model(),
         arguments,
         data_collator=collate,
         train_dataset=rows,

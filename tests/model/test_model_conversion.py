@@ -3,10 +3,10 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_eureka import tiny_config, tiny_model
 
 from eureka_audio.errors import CheckpointError
 from eureka_audio.model.conversion import from_released, sort_released_names
+from tiny import bare_config, bare_model
 
 
 def released_tensors(model):
@@ -33,7 +33,7 @@ def undress(tensors):
 
 @pytest.mark.parametrize("with_head", [True, False])
 def test_released_names_convert_given_the_adapter_and_keep_the_unused(tmp_path, with_head):
-    model = tiny_model()
+    model = bare_model()
     tensors = released_tensors(model)
     if not with_head:
         del tensors["backbone.lm_head.weight"]
@@ -48,18 +48,18 @@ def test_released_names_convert_given_the_adapter_and_keep_the_unused(tmp_path, 
 
 
 def test_the_unknown_adapter_is_listed_not_guessed(tmp_path):
-    save_file(released_tensors(tiny_model()), tmp_path / "model.safetensors")
+    save_file(released_tensors(bare_model()), tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="unpublished") as caught:
-        from_released(tmp_path, tiny_config())
+        from_released(tmp_path, bare_config())
     assert "audio_moe_adaptor.secret.router.weight (4, 64)" in str(caught.value)
 
 
 def test_released_tensors_that_do_not_fit_are_refused(tmp_path):
-    tensors = released_tensors(tiny_model())
+    tensors = released_tensors(bare_model())
     del tensors["backbone.model.norm.weight"]
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"language_model\.model\.norm\.weight"):
-        from_released(tmp_path, tiny_config(), undress)
+        from_released(tmp_path, bare_config(), undress)
 
 
 def test_a_name_of_no_known_kind_is_refused():

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_eureka import MEL_BINS, tiny_config
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from eureka_audio.audio import clock
@@ -14,11 +13,12 @@ from eureka_audio.model.encoder import (
     audio_token_lengths,
     encoder_frame_lengths,
 )
+from tiny import MEL_BINS, bare_config
 
 
 def make_encoder(attention: str = "sdpa", positions: int = 100, **fields: object):
     torch.manual_seed(0)
-    config = tiny_config().audio_config
+    config = bare_config().audio_config
     config.max_source_positions = positions
     for name, value in fields.items():
         setattr(config, name, value)

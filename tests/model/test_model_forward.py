@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny_eureka import AUDIO, make_batch, make_row, three_rows, tiny_config, tiny_model
 from torch import nn
 from transformers import Qwen3ForCausalLM
 
 from eureka_audio.audio.clock import num_audio_tokens
 from eureka_audio.errors import ConfigError, InvalidFeaturesError, PlaceholderMismatchError
 from eureka_audio.model import EurekaAudioConfig, EurekaAudioForConditionalGeneration
+from tiny import AUDIO, bare_config, bare_model, make_batch, make_row, three_rows
 
 
 def learnt_labels(batch):
@@ -19,7 +19,7 @@ def learnt_labels(batch):
 
 
 def test_text_alone_is_plain_qwen3():
-    model = tiny_model()
+    model = bare_model()
     plain = Qwen3ForCausalLM(model.config.text_config).eval()
     plain.load_state_dict(model.language_model.state_dict())
     ids = torch.randint(5, 48, (3, 11))
@@ -36,7 +36,7 @@ def test_text_alone_is_plain_qwen3():
 
 @pytest.mark.parametrize("pad_windows", [False, True])
 def test_features_of_a_batch_are_those_of_its_windows(pad_windows):
-    model = tiny_model(pad_windows=pad_windows)
+    model = bare_model(pad_windows=pad_windows)
     rows = three_rows()
     batch = make_batch(rows)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_features_of_a_batch_are_those_of_its_windows(pad_windows):
 @pytest.mark.parametrize("length", [*range(1, 34), 99, 100, 192, 199, 200])
 @pytest.mark.parametrize("pad_windows", [False, True])
 def test_as_many_embeddings_as_the_clock_says(length, pad_windows):
-    model = tiny_model(pad_windows=pad_windows)
+    model = bare_model(pad_windows=pad_windows)
     features = torch.randn(1, 8, length)
     with torch.no_grad():
         found = model.get_audio_features(features, torch.tensor([length]))
@@ -67,7 +67,7 @@ def test_as_many_embeddings_as_the_clock_says(length, pad_windows):
 
 
 def test_padded_windows_hear_silence_after_the_end():
-    model = tiny_model(pad_windows=True)
+    model = bare_model(pad_windows=True)
     window = torch.randn(1, 8, 60)
     full = torch.full((1, 8, 200), -1.5)
     full[:, :, :60] = window
@@ -81,7 +81,7 @@ def test_padded_windows_hear_silence_after_the_end():
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize("pad_windows", [False, True])
 def test_a_batch_gives_what_its_rows_give_alone(left, pad_windows):
-    model = tiny_model(pad_windows=pad_windows)
+    model = bare_model(pad_windows=pad_windows)
     rows = [*three_rows(), make_row(text=(5, 6, 7))]
     batch = make_batch(rows, left=left)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_a_batch_gives_what_its_rows_give_alone(left, pad_windows):
 
 
 def test_audio_changes_what_comes_after_it_and_nothing_before():
-    model = tiny_model()
+    model = bare_model()
     row = make_row(40)
     batch = make_batch([row])
     changed = dict(batch, input_features=batch["input_features"] + 1.0)
@@ -105,7 +105,7 @@ def test_audio_changes_what_comes_after_it_and_nothing_before():
 
 
 def test_losses_are_equations_2_to_4():
-    model = tiny_model(adapter_config={"router_aux_loss_coef": 0.5})
+    model = bare_model(adapter_config={"router_aux_loss_coef": 0.5})
     batch = make_batch(three_rows())
     labels = learnt_labels(batch)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_losses_are_equations_2_to_4():
 
 
 def test_training_leaves_logits_out_and_gradients_alike():
-    model = tiny_model().train()
+    model = bare_model().train()
     batch = make_batch(three_rows())
     labels = learnt_labels(batch)
     without = model(**batch, labels=labels)
@@ -143,7 +143,7 @@ def test_training_leaves_logits_out_and_gradients_alike():
 
 
 def test_nothing_to_learn_is_a_zero_loss_with_a_gradient():
-    model = tiny_model(adapter_config={"router_aux_loss_coef": 0.0}).train()
+    model = bare_model(adapter_config={"router_aux_loss_coef": 0.0}).train()
     batch = make_batch(three_rows())
     output = model(**batch, labels=torch.full_like(batch["input_ids"], -100))
     assert output.loss == 0
@@ -152,7 +152,7 @@ def test_nothing_to_learn_is_a_zero_loss_with_a_gradient():
 
 
 def test_parts_of_a_batch_add_up_to_the_batch():
-    model = tiny_model()
+    model = bare_model()
     rows = [make_row(40, text=(10, 11, 12)), make_row(40, text=(13, 14, 15), seed=5)]
     parts = [make_batch([row]) for row in rows]
     labels = [learnt_labels(part) for part in parts]
@@ -168,7 +168,7 @@ def test_parts_of_a_batch_add_up_to_the_batch():
 
 
 def test_logits_to_keep_and_cache():
-    model = tiny_model()
+    model = bare_model()
     batch = make_batch(three_rows())
     with torch.no_grad():
         full = model(**batch)
@@ -183,7 +183,7 @@ def test_logits_to_keep_and_cache():
 
 
 def test_audio_in_a_later_turn():
-    model = tiny_model()
+    model = bare_model()
     whole = make_batch([make_row(40, 17)])
     with torch.no_grad():
         expected = model(**whole).logits
@@ -204,7 +204,7 @@ def test_audio_in_a_later_turn():
 
 
 def test_dense_adapter_trains_without_router():
-    model = tiny_model(adapter_config={"adapter_type": "dense"}).train()
+    model = bare_model(adapter_config={"adapter_type": "dense"}).train()
     batch = make_batch(three_rows())
     output = model(**batch, labels=learnt_labels(batch))
     assert output.router_statistics is None
@@ -214,7 +214,7 @@ def test_dense_adapter_trains_without_router():
 
 
 def test_tuples_and_hidden_states_on_request():
-    model = tiny_model()
+    model = bare_model()
     batch = make_batch(three_rows())
     with torch.no_grad():
         output = model(**batch, output_hidden_states=True)
@@ -224,7 +224,7 @@ def test_tuples_and_hidden_states_on_request():
 
 
 def test_fresh_weights_follow_the_configuration():
-    config = tiny_config(
+    config = bare_config(
         adapter_config={"layer_norm_init": 0.25, "expert_intermediate_size": 512},
         initializer_range=0.3,
     )
@@ -237,8 +237,8 @@ def test_fresh_weights_follow_the_configuration():
 
 def test_widths_that_contradict_each_other_are_refused():
     with pytest.raises(ConfigError, match="input_size: expected 64"):
-        tiny_config(adapter_config={"input_size": 65})
-    assert isinstance(tiny_config(adapter_config={"input_size": 64}), EurekaAudioConfig)
+        bare_config(adapter_config={"input_size": 65})
+    assert isinstance(bare_config(adapter_config={"input_size": 64}), EurekaAudioConfig)
 
 
 class TestOneBadRow:
@@ -246,7 +246,7 @@ class TestOneBadRow:
 
     def refuse(self, batch, said):
         with pytest.raises(PlaceholderMismatchError, match=said):
-            tiny_model()(**batch)
+            bare_model()(**batch)
 
     def test_one_placeholder_too_few(self):
         batch = make_batch(three_rows())
@@ -292,7 +292,7 @@ class TestOneBadRow:
     def test_audio_beside_embeddings(self):
         batch = make_batch(three_rows())
         ids = batch.pop("input_ids")
-        batch["inputs_embeds"] = tiny_model().get_input_embeddings()(ids)
+        batch["inputs_embeds"] = bare_model().get_input_embeddings()(ids)
         self.refuse(batch, "got inputs_embeds")
 
     def test_a_window_of_no_length(self):
@@ -300,4 +300,4 @@ class TestOneBadRow:
         batch["feature_lengths"][2] = 0
         for pad_windows in (False, True):
             with pytest.raises(InvalidFeaturesError, match="got 0 for window 2"):
-                tiny_model(pad_windows=pad_windows)(**batch)
+                bare_model(pad_windows=pad_windows)(**batch)

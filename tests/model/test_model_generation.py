@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tiny_eureka import AUDIO, make_batch, make_row, three_rows, tiny_model
 
 from eureka_audio.errors import ConfigError
+from tiny import AUDIO, bare_model, make_batch, make_row, three_rows
 
 LENGTH = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
 
@@ -16,7 +16,7 @@ def new_tokens(model, batch, **settings):
 
 @pytest.mark.parametrize("pad_windows", [False, True])
 def test_a_left_padded_batch_generates_what_its_rows_do_alone(pad_windows):
-    model = tiny_model(pad_windows=pad_windows)
+    model = bare_model(pad_windows=pad_windows)
     rows = [*three_rows(), make_row(text=(5, 6, 7))]
     together = new_tokens(model, make_batch(rows))
     assert len({tuple(ids) for ids in together.tolist()}) > 1
@@ -25,7 +25,7 @@ def test_a_left_padded_batch_generates_what_its_rows_do_alone(pad_windows):
 
 
 def test_cached_equals_uncached_equals_step_by_step():
-    model = tiny_model()
+    model = bare_model()
     batch = make_batch([make_row(40, 17)])
     cached = new_tokens(model, batch)
     assert torch.equal(cached, new_tokens(model, batch, use_cache=False))
@@ -40,7 +40,7 @@ def test_cached_equals_uncached_equals_step_by_step():
 
 
 def test_audio_is_heard_once(monkeypatch):
-    model = tiny_model()
+    model = bare_model()
     heard = []
     hear = model.get_audio_features
     monkeypatch.setattr(model, "get_audio_features", lambda *args: heard.append(1) or hear(*args))
@@ -51,7 +51,7 @@ def test_audio_is_heard_once(monkeypatch):
 
 
 def test_a_placeholder_is_never_generated():
-    model = tiny_model()
+    model = bare_model()
     with torch.no_grad():
         model.get_input_embeddings().weight[AUDIO] *= 100  # tied: it would win often
     for settings in ({}, {"do_sample": True, "top_k": 0}, {"num_beams": 2}):
@@ -59,7 +59,7 @@ def test_a_placeholder_is_never_generated():
 
 
 def test_beams_rank_by_the_likelihood_of_the_whole_and_match_rows_alone():
-    model = tiny_model()
+    model = bare_model()
     rows = three_rows()
     together = new_tokens(model, make_batch(rows), num_beams=3)
     for ids, row in zip(together, rows, strict=True):
@@ -68,7 +68,7 @@ def test_beams_rank_by_the_likelihood_of_the_whole_and_match_rows_alone():
 
 
 def test_several_sequences_of_each_row_hear_their_own_row():
-    model = tiny_model()
+    model = bare_model()
     rows = three_rows()
     expected = new_tokens(model, make_batch(rows), num_beams=3, num_return_sequences=3)
     assert expected.shape == (9, 8)
@@ -82,11 +82,11 @@ def test_several_sequences_of_each_row_hear_their_own_row():
 
 def test_several_sequences_without_a_cache_are_refused():
     with pytest.raises(ConfigError, match="use_cache=True when several sequences"):
-        new_tokens(tiny_model(), make_batch(three_rows()), num_beams=2, use_cache=False)
+        new_tokens(bare_model(), make_batch(three_rows()), num_beams=2, use_cache=False)
 
 
 def test_text_alone_generates_also_without_cache_and_with_beams():
-    model = tiny_model()
+    model = bare_model()
     batch = make_batch([make_row(text=(5, 6, 7, 8))])
     greedy = new_tokens(model, batch)
     assert torch.equal(greedy, new_tokens(model, batch, use_cache=False))
@@ -94,7 +94,7 @@ def test_text_alone_generates_also_without_cache_and_with_beams():
 
 
 def test_from_embeddings_placed_by_hand():
-    model = tiny_model()
+    model = bare_model()
     batch = make_batch(three_rows())
     with torch.no_grad():
         audio = model.get_audio_features(batch["input_features"], batch["feature_lengths"])
@@ -104,7 +104,7 @@ def test_from_embeddings_placed_by_hand():
 
 
 def test_static_cache_gives_the_same():
-    model = tiny_model()
+    model = bare_model()
     batch = make_batch(three_rows())
     static = new_tokens(model, batch, cache_implementation="static", disable_compile=True)
     assert torch.equal(static, new_tokens(model, batch))

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tiny_eureka import make_batch, three_rows, tiny_model
 
 from eureka_audio.errors import ConfigError, InvalidFeaturesError
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
 from eureka_audio.model.windows import SILENT_LOG_MEL
+from tiny import bare_model, make_batch, three_rows
 
 
 def windows() -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,7 +19,7 @@ def windows() -> tuple[torch.Tensor, torch.Tensor]:
     [{}, {"feature_layers": [1, 2]}, {"trailing_silence_seconds": 0.3}, {"pad_windows": True}],
 )
 def test_kept_features_give_what_the_windows_give(settings):
-    model = tiny_model(**settings)
+    model = bare_model(**settings)
     batch = make_batch(three_rows())
     with torch.no_grad():
         expected = model(**batch)
@@ -31,7 +31,7 @@ def test_kept_features_give_what_the_windows_give(settings):
 
 
 def test_neither_or_both_is_refused():
-    model, (features, lengths) = tiny_model(), windows()
+    model, (features, lengths) = bare_model(), windows()
     kept = model.encode_audio(features, lengths)
     for arguments in ({}, {"input_features": features, "audio_features": kept}):
         with pytest.raises(InvalidFeaturesError, match="one of the two"):
@@ -41,7 +41,7 @@ def test_neither_or_both_is_refused():
 
 
 def test_kept_features_that_do_not_fit_are_refused():
-    model, (features, lengths) = tiny_model(), windows()
+    model, (features, lengths) = bare_model(), windows()
     kept = model.encode_audio(features, lengths)
     for wrong, longer, said in (
         (kept[..., :3], lengths, r"expected \(windows, frames, 16\)"),
@@ -53,30 +53,30 @@ def test_kept_features_that_do_not_fit_are_refused():
 
 
 def test_a_middle_layer_is_transformers_own_and_the_last_is_normalised():
-    model, (features, _) = tiny_model(feature_layers=[1, 2]), windows()
+    model, (features, _) = bare_model(feature_layers=[1, 2]), windows()
     whole = features.clamp(max=1.0)
     seen = []
     model.audio_encoder.layers[0].register_forward_hook(lambda *a: seen.append(a[2]))
     with torch.no_grad():
         heard = model.encode_audio(whole)
-        last = tiny_model().encode_audio(whole)
+        last = bare_model().encode_audio(whole)
     assert torch.equal(heard[:, :, 0], seen[0][0] if isinstance(seen[0], tuple) else seen[0])
     assert torch.equal(heard[:, :, 1], last)
 
 
 def test_one_middle_layer_alone_costs_no_later_one():
-    model, (features, lengths) = tiny_model(feature_layers=[1]), windows()
+    model, (features, lengths) = bare_model(feature_layers=[1]), windows()
     model.audio_encoder.layers[1].register_forward_hook(lambda *_: pytest.fail("was run"))
     heard = model.encode_audio(features, lengths)
     assert heard.ndim == 3
-    mixed = model.feature_mix(heard) / 4  # tiny_model has multiplied the gain
+    mixed = model.feature_mix(heard) / 4  # bare_model has multiplied the gain
     torch.testing.assert_close(mixed, torch.nn.functional.layer_norm(heard, (16,)))
 
 
 def test_the_mixture_begins_at_its_first_gains_and_is_saved(tmp_path):
-    model = tiny_model(feature_layers=[1, 2])
+    model = bare_model(feature_layers=[1, 2])
     weight = model.feature_mix.weight
-    assert torch.equal(weight, torch.tensor([[0.5], [1.0]]).expand(2, 16) * 4)  # tiny_model times 4
+    assert torch.equal(weight, torch.tensor([[0.5], [1.0]]).expand(2, 16) * 4)  # bare_model times 4
     with torch.no_grad():
         weight.normal_()
     save_checkpoint(model, tmp_path / "mixed")
@@ -85,7 +85,7 @@ def test_the_mixture_begins_at_its_first_gains_and_is_saved(tmp_path):
 
 
 def test_the_mixture_learns_and_padding_stays_out():
-    model = tiny_model(feature_layers=[1, 2])
+    model = bare_model(feature_layers=[1, 2])
     alone = [
         model.get_audio_features(w[None, :, :n], n[None]) for w, n in zip(*windows(), strict=True)
     ]
@@ -97,7 +97,7 @@ def test_the_mixture_learns_and_padding_stays_out():
 
 
 def test_silence_is_heard_and_its_frames_are_dropped():
-    model, (features, lengths) = tiny_model(trailing_silence_seconds=0.2), windows()
+    model, (features, lengths) = bare_model(trailing_silence_seconds=0.2), windows()
     with torch.no_grad():
         kept = model.encode_audio(features, lengths)
         for window, length, got in zip(features, lengths, kept, strict=True):
@@ -109,13 +109,13 @@ def test_silence_is_heard_and_its_frames_are_dropped():
             frames = -(-int(length) // 2)
             torch.testing.assert_close(got[:frames], expected[:frames], rtol=1e-4, atol=1e-4)
             assert not got[frames:].any()
-        plain = tiny_model().encode_audio(features, lengths)
+        plain = bare_model().encode_audio(features, lengths)
     assert kept.shape == plain.shape
     assert not torch.allclose(kept, plain)
 
 
 def test_embeddings_by_window_are_padded_with_zeros():
-    model, (features, lengths) = tiny_model(), windows()
+    model, (features, lengths) = bare_model(), windows()
     audio = model.get_audio_features(features, lengths)
     by_window = audio.by_window()
     assert by_window.shape[:2] == (len(lengths), int(audio.token_lengths.max()))
@@ -137,4 +137,4 @@ def test_embeddings_by_window_are_padded_with_zeros():
 )
 def test_settings_that_cannot_be_heard_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
-        tiny_model(**settings)
+        bare_model(**settings)

@@ -2,50 +2,34 @@
 
 import pytest
 import torch
-from tiny_eureka import AUDIO, make_batch, three_rows, tiny_config, tiny_model
 from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
     Qwen2Config,
     Qwen3Config,
-    WhisperForConditionalGeneration,
 )
 
 from eureka_audio.errors import CheckpointError, ConfigError
 from eureka_audio.model import EurekaAudioConfig
 from eureka_audio.model.joining import from_pretrained_parts
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint
+from tiny import AUDIO, DECODER, MEL_BINS, bare_model, make_batch, three_rows, tiny_whisper
 
 ADAPTER = {"num_experts": 4, "expert_intermediate_size": 16}
+HEARING = {"num_mel_bins": MEL_BINS, "max_source_positions": 100}
 KINDS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 
 
-def tiny_whisper() -> WhisperForConditionalGeneration:
-    config = tiny_config().audio_config
-    config.update({"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16})
-    config.update({"vocab_size": 60, "pad_token_id": 0})
-    torch.manual_seed(3)
-    return WhisperForConditionalGeneration(config).eval()
-
-
 def tiny_language_model(kind: str, **settings: object):
-    shape = {
-        "vocab_size": 48,
-        "hidden_size": 24,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "pad_token_id": 0,
-    }
+    config = KINDS[kind](**{**DECODER, "vocab_size": 48, "pad_token_id": 0, **settings})
     torch.manual_seed(4)
-    return AutoModelForCausalLM.from_config(KINDS[kind](**{**shape, **settings})).eval()
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whisper")
-    model = tiny_whisper()
+    model = tiny_whisper(**HEARING)
     model.save_pretrained(folder)
     return folder, model
 
@@ -123,7 +107,7 @@ def test_a_vocabulary_with_room_is_not_grown(whisper, tmp_path):
 
 
 def test_a_eureka_audio_lends_either_part(whisper, tmp_path):
-    lender = tiny_model()
+    lender = bare_model()
     save_checkpoint(lender, tmp_path)
     model = from_pretrained_parts(tmp_path, tmp_path)
     for name, tensor in lender.state_dict().items():
@@ -153,7 +137,7 @@ def test_parts_that_are_not_what_they_should_be(whisper, tmp_path):
 
 
 def test_an_encoder_that_lacks_a_tensor_is_refused(tmp_path):
-    broken = tiny_whisper()
+    broken = tiny_whisper(**HEARING)
     tiny_language_model("qwen3").save_pretrained(tmp_path / "text")
     tensors = dict(broken.state_dict())
     del tensors["model.encoder.conv1.weight"], tensors["proj_out.weight"]
@@ -167,7 +151,7 @@ def test_language_models_whose_logits_are_scaled_are_refused():
     config = EurekaAudioConfig(text_config=text)
     assert config.text_config.model_type == "gemma2"
     with pytest.raises(ConfigError, match="final_logit_softcapping"):
-        tiny_model(text_config=text)
+        bare_model(text_config=text)
 
 
 def test_a_kind_nobody_knows_is_refused():

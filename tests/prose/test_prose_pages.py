@@ -141,6 +141,10 @@ def test_the_readme_has_its_snippets() -> None:
     assert sum(block.language == "bash" for block in readme) >= 1
 
 
+def test_the_readme_is_read_in_one_go() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 def test_blocks_are_found_with_their_remarks() -> None:
     text = "a\n\n<!-- shown, not run: slow -->\n```bash\nmake test\n```\n\n```python\n1 / 0\n```\n"
     first, second = blocks_of(text, "page.md")

@@ -20,7 +20,7 @@ from eureka_audio.server.context import Context
 from eureka_audio.server.limits import ServerSettings
 from eureka_audio.server.run import server_config
 from eureka_audio.server.service import LocalService
-from inference.tiny_assistant import noise_samples, tiny_assistant
+from tiny import noise_samples, tiny_assistant
 
 TINY = ServerSettings(model="tiny", model_names=("tiny",), decode_workers=1)
 

@@ -10,8 +10,8 @@ from openai import BadRequestError, OpenAI
 
 from eureka_audio.audio.decode import load_audio
 from eureka_audio.text.tokenizer import SPECIAL_TOKENS
-from inference.tiny_assistant import tiny_assistant
 from server.running import Running, wait_until, wav
+from tiny import tiny_assistant
 
 
 def audio_part(seconds: float = 1.0, seed: int = 0) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pytest
 from eureka_audio.errors import EngineError, EurekaAudioError
 from eureka_audio.server.problems import CODES, problem_of
 from eureka_audio.server.service import engine_problem
-from inference.tiny_assistant import noise_samples
 from server.running import Running, running, wait_until, wav, wav_of
+from tiny import noise_samples
 
 GOOD = ("clip.wav", wav())
 MESSAGES: Any = [{"role": "user", "content": "hello"}]

@@ -10,8 +10,8 @@ import pytest
 from eureka_audio.audio import clock
 from eureka_audio.audio.decode import load_audio
 from eureka_audio.server.inspection import MAX_COLUMNS, log_mel_picture
-from inference.tiny_assistant import tiny_assistant, tiny_model, tiny_processor
 from server.running import Running, running, wav
+from tiny import tiny_assistant, tiny_model, tiny_processor
 
 
 def inspect(server: Running, content: bytes, **fields: str) -> httpx2.Response:

@@ -18,8 +18,8 @@ import pytest
 from eureka_audio.cli.main import main
 from eureka_audio.inference.runner import ModelRunner
 from eureka_audio.model.weights import save_checkpoint
-from inference.tiny_assistant import tiny_assistant, tiny_model, tiny_processor
 from server.running import Running, running, wait_until, wav
+from tiny import tiny_assistant, tiny_model, tiny_processor
 
 PART = {"type": "input_audio", "input_audio": {"data": base64.b64encode(wav()).decode()}}
 QUESTION = [PART, {"type": "text", "text": "What is this?"}]

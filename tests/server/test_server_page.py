@@ -2,39 +2,22 @@
 
 import asyncio
 import hashlib
-import os
 import re
-import shutil
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from browser import Pages, until
 from eureka_audio.protocols import Transcript, TranscriptWarning, TranscriptWord
 from eureka_audio.server.app import WEB_FOLDER
 from eureka_audio.server.problems import Problem
 from eureka_audio.text.chat import CAPTION_PROMPT
 from server.running import Running, running, wav
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 WEB = Path(WEB_FOLDER)
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
 SOUND = {"name": "noise.wav", "mimeType": "audio/wav", "buffer": wav(2.0)}
 WORDS = (
     TranscriptWord("one", 0.2, 0.6),
@@ -45,53 +28,17 @@ SKIPPED = TranscriptWarning("silence_skipped", "nothing can be heard", 1.9, 2.0)
 TEXT = " ".join(word.word for word in WORDS)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium found; install one, or name its program in CHROMIUM")
-    microphone = tmp_path_factory.mktemp("microphone") / "heard.wav"
-    microphone.write_bytes(wav(3.0, seed=1, subtype="PCM_16"))
-    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[[Running], Any]]:
-    """Opens the page; at the end nothing has gone wrong on it, and nothing was asked of others."""
-    wrongs: list[str] = []
-    contexts = []
-
+def open_page(pages: Pages) -> Callable[[Running], Any]:
     def open_at(server: Running) -> Any:
-        contexts.append(browser.new_context(permissions=["microphone", "clipboard-write"]))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(30_000)
-
-        def watch(request: Any) -> None:
-            if not request.url.startswith((server.url, f"blob:{server.url}", "data:")):
-                wrongs.append(f"asked of others: {request.url}")
-
-        def listen(message: Any) -> None:
-            # Chromium tells of each refused request there; what the page makes of it is tested.
-            if message.type == "error" and not message.text.startswith("Failed to load resource"):
-                wrongs.append(f"console: {message.text}")
-
+        page = pages.open(server.url)
         page.on("filechooser", lambda chooser: chooser.set_files([SOUND]))
-        page.on("request", watch)
-        page.on("console", listen)
-        page.on("pageerror", lambda error: wrongs.append(f"script: {error}"))
-        page.goto(server.url)
         page.wait_for_selector(
             ".model:has-text('tiny')" if not server.context.settings.api_key else ".key"
         )
         return page
 
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert wrongs == []
+    return open_at
 
 
 @pytest.fixture
@@ -142,14 +89,6 @@ def script(server: Running, monkeypatch: pytest.MonkeyPatch) -> Script:
 
 def add(page: Any, *files: dict[str, Any]) -> None:
     page.set_input_files("input[type=file]", list(files) or [SOUND])
-
-
-def until(page: Any, expression: str, seconds: float = 60.0) -> None:
-    """Wait for a condition; Playwright's own waiting needs `eval`, which our policy forbids."""
-    give_up = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < give_up, expression
-        page.wait_for_timeout(50)
 
 
 def press(page: Any, name: str) -> None:

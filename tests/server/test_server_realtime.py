@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from inference.tiny_assistant import noise_samples, tiny_assistant
 from server.running import Running, running, wait_until
+from tiny import noise_samples, tiny_assistant
 
 
 def pcm(seconds: float = 1.0, rate: int = 16_000) -> bytes:

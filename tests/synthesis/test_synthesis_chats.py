@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_tokenizer import train_tokenizer
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from eureka_audio.data.held_out import HeldOut
 from eureka_audio.synthesis import chats
 from eureka_audio.text.tokenizer import TURN_END
 from eureka_audio.training.conversations import read_text
+from tiny import train_tokenizer
 
 
 @pytest.fixture(scope="module")

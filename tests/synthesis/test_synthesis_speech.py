@@ -160,7 +160,7 @@ def test_digits_are_a_corpus_of_their_own_whose_questions_are_about_digits(
 class Here:
     """A process pool of this very process, so that replaced functions are seen."""
 
-    def __init__(self, _: int) -> None:
+    def __init__(self, *_: object, **settings: int) -> None:
         pass
 
     def __enter__(self) -> "Here":
@@ -197,6 +197,23 @@ def test_every_engine_speaks_at_16_khz() -> None:
         assert said is not None
         assert said.dtype == np.float32
         assert 0.7 < len(trim(said)) / SAMPLING_RATE < 3.0
+
+
+@needs_engines
+def test_every_sample_follows_from_the_seed_however_many_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_espeak = Delivery("espeak-ng", "en-us+f2", "female", False, 1.0, 1.0)
+    monkeypatch.setattr(speech, "draw_delivery", lambda rng: by_espeak)
+    monkeypatch.setattr(speech, "CLIPS_PER_TASK", 1)
+    book, said = TinyBook(), []
+    book.reserved = []
+    for num_workers in (1, 2):
+        out = tmp_path / str(num_workers)
+        synthesize_speech(out, book, 0, 2, num_workers)
+        said.append([path.read_bytes() for path in sorted(out.rglob("*.flac"))])
+    assert len(said[0]) == 2
+    assert said[0] == said[1]
 
 
 class SilentEspeak:

@@ -3,7 +3,6 @@
 import itertools
 
 import pytest
-from tiny_tokenizer import train_tokenizer
 from transformers import Qwen2Tokenizer
 
 from eureka_audio.errors import MessageError
@@ -26,6 +25,7 @@ from eureka_audio.text.tokenizer import (
     TURN_START,
     token_id,
 )
+from tiny import train_tokenizer
 
 
 @pytest.fixture(scope="module")

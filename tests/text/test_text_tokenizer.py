@@ -5,7 +5,6 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tokenizer import train_tokenizer
 from transformers import Qwen2Tokenizer
 
 from eureka_audio.text.tokenizer import (
@@ -19,6 +18,7 @@ from eureka_audio.text.tokenizer import (
     token_bytes,
     token_id,
 )
+from tiny import train_tokenizer
 
 LINES = ["the dog barks and the cat sleeps", "what is said? seven three one", "Größe: 3 café"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_recipe import tiny_recipe, tiny_start, workspace, write_data
 
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.training.checks import check_recipe
 from eureka_audio.training.recipe import Recipe
 from eureka_audio.training.workspace import Workspace
+from tiny import tiny_recipe, tiny_start, workspace, write_data
 
 
 @pytest.fixture(scope="module")

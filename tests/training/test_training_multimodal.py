@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_recipe import SOUNDS, TASKS, tiny_recipe, tiny_start, workspace
 from torch import nn
 
 from eureka_audio.data.mixture import Batch, Sample
@@ -22,6 +21,7 @@ from eureka_audio.training.lora import LoraConfig, add_lora
 from eureka_audio.training.multimodal import MultimodalModel, choose_trainable
 from eureka_audio.training.recipe import LossWeights, StageConfig
 from eureka_audio.training.workspace import Workspace, clip_encoder
+from tiny import SOUNDS, TASKS, tiny_recipe, tiny_start, workspace
 
 ALL = LossWeights(next_token=1.0, ctc=0.5, letters=0.3)
 

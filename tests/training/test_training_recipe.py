@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_recipe import tiny_recipe, tiny_start, workspace
 from torch import Tensor
 
 from eureka_audio.config import dump_config
@@ -22,6 +21,7 @@ from eureka_audio.training.checkpoint import newest
 from eureka_audio.training.recipe import SourceConfig
 from eureka_audio.training.stages import run_recipe
 from eureka_audio.training.workspace import Workspace
+from tiny import tiny_recipe, tiny_start, workspace
 
 STAGES = ("align", "stage1", "low_rank", "everything")
 

@@ -19,7 +19,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "synthesize",
         help="make training data whose labels are true by construction",
         description="Make synthetic speech, rendered sounds, scenes composed of recordings, sounds "
-        "and speech, or chats of a language model with itself. The same seed makes the same.",
+        "and speech, or chats of a language model with itself. The same seed and synthesisers make "
+        "the same, however many workers there are.",
     )
     kinds = parser.add_subparsers(
         dest="kind", required=True, metavar="{speech,digits,sounds,scenes,chats}"

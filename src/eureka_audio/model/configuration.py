@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import (
+    CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     PreTrainedConfig,
@@ -211,8 +212,10 @@ def causal_config(model_type: str) -> Any:
     Raises:
         ConfigError: transformers knows no causal language model of that kind.
     """
-    for config_class in MODEL_FOR_CAUSAL_LM_MAPPING:
-        if config_class.model_type == model_type:
+    # Looked up, not searched for: both mappings import whatever they are walked through.
+    if model_type in CONFIG_MAPPING:
+        config_class = CONFIG_MAPPING[model_type]
+        if config_class in MODEL_FOR_CAUSAL_LM_MAPPING:
             return config_class
     raise ConfigError(
         f"text_config.model_type: expected a causal language model of transformers, such as "

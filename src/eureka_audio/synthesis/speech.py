@@ -5,7 +5,8 @@ they appear.
     out/dev, out/test                             the same for sentences that occur nowhere else
     out/manifest.jsonl                            all of it, written last
 
-What is said by whom, how, and with which noise follows from the seed and the clip's number alone.
+What is said by whom, how, and with which noise follows from the seed and the clip's number alone,
+and so does every sample, given the same engines.
 A folder that is complete is not made again, so an interrupted run goes on where it was.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +142,9 @@ def synthesize_speech(
     require_engines()
     fates: Counter[str] = Counter()
     everything: list[AudioClip] = []
-    with ProcessPoolExecutor(num_workers) as pool:
+    # What eSpeak says depends on what it has said before: a task has a process of its own.
+    fresh = get_context("spawn")
+    with ProcessPoolExecutor(num_workers, fresh, max_tasks_per_child=1) as pool:
         for folder, utterances in groupby(
             plan(book, seed, num_train, name), lambda planned: Path(planned.path).parent
         ):

@@ -1,4 +1,4 @@
-"""Tiny parts as they come from outside: a Whisper in CTranslate2's file, wheels, a catalogue."""
+"""A part as it comes from outside: a Whisper in CTranslate2's file, in two wheels."""
 
 import hashlib
 import io
@@ -7,41 +7,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import WhisperConfig, WhisperForConditionalGeneration
+from transformers import WhisperForConditionalGeneration
 
 from eureka_audio.parts.catalogue import Part
 
 NUMBERS = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
-
-
-def tiny_whisper() -> WhisperForConditionalGeneration:
-    """Random weights that half precision holds exactly."""
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        vocab_size=60,
-        num_mel_bins=80,
-        d_model=16,
-        encoder_layers=2,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=24,
-        decoder_layers=3,
-        decoder_attention_heads=4,
-        decoder_ffn_dim=20,
-        max_source_positions=50,
-        max_target_positions=12,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=3,
-    )
-    model = WhisperForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.3)
-            parameter.copy_(parameter.half())
-    return model
 
 
 def as_ctranslate2(model: WhisperForConditionalGeneration) -> bytes:
