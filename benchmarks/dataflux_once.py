@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from dataflux_world import make_clips, world_config, world_models
+from dataflux_world import Server, make_clips, world_config, world_models
 
 from eureka_audio.asking.claim import claim_folder
 from eureka_audio.dataflux.export import write_kept
@@ -26,13 +26,13 @@ def run_once(args: argparse.Namespace) -> FluxBooks:
     config, taxonomy = world_config(args.num, **sections), read_taxonomy()
 
     async def go() -> FluxBooks:
-        places = asyncio.Semaphore(args.concurrency) if args.shared else None
+        server = Server(args.concurrency) if args.shared else None
         models = world_models(
             bill=args.bill,
             seconds=args.seconds,
             faults=args.faults,
             concurrency=args.concurrency,
-            places=places,
+            server=server,
         )
         with open_store(args.out) as store:
             claim_folder(args.out, identity_of(config, taxonomy, models))

@@ -97,6 +97,25 @@ def test_a_run_keeps_exactly_what_a_leaf_needs_with_all_that_it_rests_on(tmp_pat
     assert again.fates == books.fates
 
 
+def test_another_item_takes_the_place_of_a_rejected_one(tmp_path: Path) -> None:
+    config, clips = (
+        world_config(20, selection={"per_leaf": 5, "budget": 20}),
+        make_clips(tmp_path, 20),
+    )
+    run(tmp_path / "out", config, world_models(), clips)
+    first, *others = (item.id for item in items_of(tmp_path / "out") if item.fate == "kept")
+
+    def reject(it: Run) -> None:
+        it.rejected = {first}
+
+    books = run(tmp_path / "out", config, world_models(), clips, reject)
+    assert books.fates["kept"] == 5
+    assert books.reasons["discarded", "rejected_in_review"] == 1
+    kept = {item.id for item in items_of(tmp_path / "out") if item.fate == "kept"}
+    assert kept > set(others)
+    assert first not in kept
+
+
 def test_too_small_a_budget_is_an_honest_shortfall(tmp_path: Path) -> None:
     config = world_config(20, selection={"per_leaf": 30, "budget": 6})
     books = run(tmp_path / "out", config, world_models(), make_clips(tmp_path, 20))
@@ -203,6 +222,19 @@ def test_an_interrupt_lets_calls_end_and_keeps_them(tmp_path: Path) -> None:
     assert total == sum(model.model.calls for model in calm.values())  # type: ignore[attr-defined]
     kept = [(tmp_path / name / "kept.jsonl").read_bytes() for name in ("out", "calm")]
     assert kept[0] == kept[1]
+
+
+def test_draining_waits_for_slow_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eureka_audio.dataflux.caller.DRAIN_SECONDS", 0.05)
+    models = world_models(seconds=0.4, concurrency=4)
+
+    def interrupt(it: Run) -> None:
+        asyncio.get_running_loop().call_later(1.0, it.stop)
+
+    run(tmp_path / "out", world_config(10), models, make_clips(tmp_path, 10), interrupt)
+    asked = sum(model.model.calls for model in models.values())  # type: ignore[attr-defined]
+    with read_store(tmp_path / "out") as store:
+        assert sum(1 for _ in store.calls()) == asked > 4
 
 
 def test_a_signal_ends_the_command_in_good_order(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def _run(args: argparse.Namespace) -> int:
     from eureka_audio.asking.claim import IDENTITY, claim_folder
     from eureka_audio.cli.dataflux_models import make_models, read_audio
     from eureka_audio.dataflux.export import write_kept
+    from eureka_audio.dataflux.review_session import read_decisions
     from eureka_audio.dataflux.run import Run, identity_of, load_clips
     from eureka_audio.dataflux.store import open_store
     from eureka_audio.dataflux.taxonomy import read_taxonomy
@@ -97,7 +98,8 @@ def _run(args: argparse.Namespace) -> int:
             )
         budget = min(config.selection.budget, store.num_clips())
         with ProgressBar(len(leaves) * budget, "candidate") as bar:
-            run = Run(config, leaves, models, store, _kept_exemplars(store), bar.advance)
+            rejected = read_decisions(out).rejected
+            run = Run(config, leaves, models, store, _kept_exemplars(store), bar.advance, rejected)
             books = asyncio.run(_until_told(run))
         num_rows = write_kept(store)
     _tell(books, out, num_rows)
@@ -139,7 +141,10 @@ async def _until_told(run: "Run") -> "FluxBooks":
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        print("stopping: calls under way are finished, no others begun", file=sys.stderr)
+        print(
+            "stopping: calls under way are finished, no others begun; once more to end at once",
+            file=sys.stderr,
+        )
         run.stop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
