@@ -42,6 +42,7 @@ def run_once(args: argparse.Namespace) -> FluxBooks:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, run.stop)
             (args.out / "ready").touch()
+            args.ready = time.monotonic()
             books = await run.run()
             if not books.stopped:
                 (args.out / "ending").touch()
@@ -76,6 +77,7 @@ def main() -> int:
         "fates": dict(books.fates),
         "asked": books.asked,
         "stopped": books.stopped,
+        "ready_seconds": round(args.ready - began, 2),
         "wall_seconds": round(time.monotonic() - began, 2),
         "cpu_seconds": round(time.process_time() - used, 2),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
