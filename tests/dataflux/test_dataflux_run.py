@@ -20,6 +20,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from dataflux_world import LEAF, Scripted, make_clips, world_config, world_models  # noqa: E402
 
+from eureka_audio.asking.batches import BatchedModel  # noqa: E402
 from eureka_audio.asking.claim import claim_folder  # noqa: E402
 from eureka_audio.dataflux.caller import NamedModel  # noqa: E402
 from eureka_audio.dataflux.config import FluxConfig  # noqa: E402
@@ -235,6 +236,36 @@ def test_draining_waits_for_slow_models(tmp_path: Path, monkeypatch: pytest.Monk
     asked = sum(model.model.calls for model in models.values())  # type: ignore[attr-defined]
     with read_store(tmp_path / "out") as store:
         assert sum(1 for _ in store.calls()) == asked > 4
+
+
+def test_what_waits_for_a_model_here_is_dropped_when_stopping(tmp_path: Path) -> None:
+    class Slow:
+        """Describes one recording at a time; the run is stopped during the fifth."""
+
+        asked = 0
+        stop: Any = None
+
+        def answer(self, conversations: Any, **_: Any) -> list[Reply]:
+            self.asked += len(conversations)
+            if self.asked == 5:
+                self.stop()
+            time.sleep(0.05)
+            return [Reply(f"a bark is heard, take {self.asked}") for _ in conversations]
+
+    slow, models = Slow(), world_models()
+    model = BatchedModel(slow, batch_size=1)  # type: ignore[arg-type]
+    models["captioner"] = NamedModel("captioner", {"name": "slow"}, model)
+
+    def interrupt(it: Run) -> None:
+        loop = asyncio.get_running_loop()
+        slow.stop = lambda: loop.call_soon_threadsafe(it.stop)
+
+    config = world_config(200, control={"enabled": False})
+    books = run(tmp_path / "out", config, models, make_clips(tmp_path, 200), interrupt)
+    assert books.stopped
+    assert slow.asked < 20  # of two hundred that were waiting
+    with read_store(tmp_path / "out") as store:
+        assert sum(call.step == "caption" for call in store.calls()) == slow.asked
 
 
 def test_a_signal_ends_the_command_in_good_order(tmp_path: Path) -> None:

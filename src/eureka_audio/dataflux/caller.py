@@ -156,7 +156,7 @@ class Caller:
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         try:
             return await asyncio.shield(task)
-        except (ModelDownError, RunError):
+        except (ModelDownError, RunError, StoppedError):
             raise
         except EurekaAudioError as error:
             raise StepError(step, f"{type(error).__name__}: {error}") from error
@@ -170,7 +170,12 @@ class Caller:
     ) -> CallRecord:
         self.asked += 1
         began = time.monotonic()
-        reply = await model.model.reply(request)
+        try:
+            reply = await model.model.reply(request)
+        except asyncio.CancelledError:
+            if self.stopping.is_set():  # it was waiting for its turn
+                raise StoppedError("the run is being stopped") from None
+            raise
         seconds = time.monotonic() - began
         self.slowest = max(self.slowest, seconds)
         if isinstance(reply, EurekaAudioError):

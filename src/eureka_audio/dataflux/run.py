@@ -25,6 +25,7 @@ from eureka_audio.dataflux.selection import Decision, selected
 from eureka_audio.dataflux.store import Store
 from eureka_audio.dataflux.taxonomy import Exemplar, Leaf, Taxonomy
 from eureka_audio.errors import ConfigError
+from eureka_audio.protocols import QueueingModel
 from eureka_audio.records import AudioClip
 
 # Candidates tried for each item that a leaf still lacks: fewer rounds, a little more work.
@@ -143,6 +144,9 @@ class Run:
     def stop(self) -> None:
         """Begin no more calls, let those under way end, and keep what they bring."""
         self.caller.stopping.set()
+        for model in self.models.values():
+            if isinstance(model.model, QueueingModel):  # its queue may take many minutes
+                model.model.drop_waiting()
 
     async def run(self) -> FluxBooks:
         """Go on until every leaf is full or its budget is spent.
