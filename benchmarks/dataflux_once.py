@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from dataflux_world import make_clips, world_config, world_models
+from dataflux_world import Server, make_clips, world_config, world_models
 
 from eureka_audio.asking.claim import claim_folder
 from eureka_audio.dataflux.export import write_kept
@@ -26,13 +26,13 @@ def run_once(args: argparse.Namespace) -> FluxBooks:
     config, taxonomy = world_config(args.num, **sections), read_taxonomy()
 
     async def go() -> FluxBooks:
-        places = asyncio.Semaphore(args.concurrency) if args.shared else None
+        server = Server(args.concurrency) if args.shared else None
         models = world_models(
             bill=args.bill,
             seconds=args.seconds,
             faults=args.faults,
             concurrency=args.concurrency,
-            places=places,
+            server=server,
         )
         with open_store(args.out) as store:
             claim_folder(args.out, identity_of(config, taxonomy, models))
@@ -42,6 +42,7 @@ def run_once(args: argparse.Namespace) -> FluxBooks:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, run.stop)
             (args.out / "ready").touch()
+            args.ready = time.monotonic()
             books = await run.run()
             if not books.stopped:
                 (args.out / "ending").touch()
@@ -76,6 +77,7 @@ def main() -> int:
         "fates": dict(books.fates),
         "asked": books.asked,
         "stopped": books.stopped,
+        "ready_seconds": round(args.ready - began, 2),
         "wall_seconds": round(time.monotonic() - began, 2),
         "cpu_seconds": round(time.process_time() - used, 2),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

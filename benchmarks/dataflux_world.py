@@ -6,12 +6,14 @@ received, as a bill would: what is in it twice was paid twice.
 
 import asyncio
 import hashlib
+import heapq
 import json
 import os
 import platform
 import random
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,19 +75,34 @@ def data_of(request: Request) -> dict[str, str]:
     return {name: text for name, _, text in _DATA.findall(words_of(request))}
 
 
-def heard_file(request: Request) -> str | None:
-    """The path of the clip of a request; None without one."""
+def heard_words(request: Request) -> list[str]:
+    """What is in the clip of a request, which is a path or its bytes; empty without one."""
     for message in request.conversation.messages:
         for part in message.content:
             if isinstance(part, AudioPart):
-                return str(part.audio)
-    return None
+                found = (
+                    part.audio if isinstance(part.audio, bytes) else Path(part.audio).read_bytes()
+                )
+                return found.decode().split()
+    return []
 
 
 def heard(request: Request) -> str | None:
-    """What the clip of a request holds; None without one."""
-    path = heard_file(request)
-    return None if path is None else Path(path).read_text().split()[0]
+    """The sound that is in the clip of a request; None without one."""
+    return next(iter(heard_words(request)), None)
+
+
+class Server:
+    """Places of a server elsewhere: free again in time, however busy this process is."""
+
+    def __init__(self, places: int) -> None:
+        self._free_at = [0.0] * places
+
+    def book(self, seconds: float) -> tuple[float, float]:
+        """When a request that comes now is taken up, and when it is answered; monotonic seconds."""
+        begins = max(time.monotonic(), self._free_at[0])
+        heapq.heapreplace(self._free_at, begins + seconds)
+        return begins, begins + seconds
 
 
 @dataclass
@@ -99,7 +116,7 @@ class Scripted:
         faults: the share of calls that fail, one way or another.
         concurrency: calls served at once; others wait, as at a real server.
         retries: of a call that failed in passing.
-        places: shared with other endpoints of one server.
+        server: shared with other endpoints.
     """
 
     step: str
@@ -108,13 +125,13 @@ class Scripted:
     faults: float = 0.0
     concurrency: int = 64
     retries: int = 4
-    places: asyncio.Semaphore | None = None
+    server: "Server | None" = None
     calls: int = 0
     under_way: int = 0
     dice: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self) -> None:
-        self._places = self.places or asyncio.Semaphore(self.concurrency)
+        self._server = self.server or Server(self.concurrency)
         self._bill = (
             None
             if self.bill is None
@@ -125,8 +142,7 @@ class Scripted:
         """Answer, or fail after some attempts."""
         error: EurekaAudioError | None = None
         for _ in range(self.retries):
-            async with self._places:
-                found = await self._once(request)
+            found = await self._once(request)
             if isinstance(found, Reply):
                 return found
             error = found
@@ -138,10 +154,12 @@ class Scripted:
     async def _once(self, request: Request) -> Reply | EndpointError:
         self.calls += 1
         self.under_way += 1
-        if self._bill is not None:
-            os.write(self._bill, f"{self.step} {mark_of(request)}\n".encode())
+        begins, ready = self._server.book(self.seconds)
         try:
-            await asyncio.sleep(self.seconds)
+            await asyncio.sleep(begins - time.monotonic())
+            if self._bill is not None:
+                os.write(self._bill, f"{self.step} {mark_of(request)}\n".encode())
+            await asyncio.sleep(ready - time.monotonic())
             if self.dice.random() < self.faults:
                 return self._fault(request)
             text = self._said(request)
@@ -167,8 +185,8 @@ class Scripted:
 
     def _said(self, request: Request) -> str:
         if self.step == "caption":
-            path = Path(heard_file(request) or "")
-            return f"a {heard(request)} is heard, take {path.stem}"
+            sound, number = heard_words(request)
+            return f"a {sound} is heard, take {int(number):06d}"
         if self.step == "question":
             sound = data_of(request)["caption"].split()[1]
             others = [other for other in SOUNDS if other != sound][:3]

@@ -231,3 +231,12 @@ class AsyncModel(Protocol):
     async def reply(self, request: Request) -> Reply | EurekaAudioError:
         """Answer one request, an error in the place of an answer; waits its turn by itself."""
         ...
+
+
+@runtime_checkable
+class QueueingModel(Protocol):
+    """A model before which requests wait in this process."""
+
+    def drop_waiting(self) -> None:
+        """Cancel the requests that have not begun."""
+        ...

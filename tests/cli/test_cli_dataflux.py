@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from eureka_audio.asking.ledger import open_ledger
 from eureka_audio.cli import dataflux_models
 from eureka_audio.cli.main import main
+from eureka_audio.dataflux.review import REVIEW
+from eureka_audio.dataflux.store import read_store
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.manifest import read_manifest
 from eureka_audio.protocols import Reply
@@ -135,6 +138,32 @@ def test_a_set_is_exported_as_a_folder_of_parquet(
     assert "train-*.parquet" in (folder / "README.md").read_text()
 
 
+def test_what_a_person_rejects_is_in_no_set(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out, folder = tmp_path / "out", tmp_path / "export"
+    run = ["dataflux", "run", str(config), "--out", str(out)]
+    assert main(run) == 0
+    before = [row.id for row in read_manifest(out / "kept.jsonl", ConversationRow)]
+    with open_ledger(out / REVIEW) as ledger:
+        ledger.append([{"item": name, "decision": "reject"} for name in before[:2]])
+        ledger.append([{"item": before[0], "decision": "accept"}])  # thought better of
+    capsys.readouterr()
+    assert main(["dataflux", "export", str(out), "--out", str(folder)]) == 0
+    assert "; 1 rejected in review and left out" in capsys.readouterr().out
+    table = parquet.read_table(folder / "data" / "train-00000.parquet").to_pylist()
+    assert [row["id"] for row in table] == [before[0], *before[2:]]
+
+    main(run)  # another takes its place, or the leaf falls short; it does not come back
+    with read_store(out) as store:
+        items = {item.id: item for item in store.items()}
+    assert (items[before[1]].fate, items[before[1]].reason) == ("discarded", "rejected_in_review")
+    after = {row.id for row in read_manifest(out / "kept.jsonl", ConversationRow)}
+    assert after >= {before[0], *before[2:]}
+    assert before[1] not in after
+
+
 def test_a_folder_of_recordings_is_enough(config: Path, tmp_path: Path) -> None:
     tree = yaml.safe_load(config.read_text())
     tree |= {"audio": [str(EXAMPLES)], "scenes": None}
@@ -206,7 +235,7 @@ def test_the_configurations_we_show_are_valid() -> None:
     shown = [block.partition("```")[0] for block in page.split("```yaml\n")[1:]]
     files = [file.read_text(encoding="utf-8") for file in (EXAMPLES / "dataflux").glob("*.yaml")]
     assert len(shown) == 1
-    assert len(files) == 2
+    assert len(files) == 3
     for text in (*shown, *files):
         config = FluxConfig.model_validate(yaml.safe_load(text))
         assert read_taxonomy().chosen(config.leaves)

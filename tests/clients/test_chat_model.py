@@ -68,7 +68,12 @@ def test_a_request_carries_all_that_shapes_the_answer(server: Server) -> None:
     assert (body["max_tokens"], body["temperature"], body["seed"]) == (7, 0.5, 3)
     assert body["top_p"] == 0.9
     assert server.headers[0]["authorization"] == "Bearer secret-key"
-    for structured, sent in (("json_object", {"type": "json_object"}), ("none", None)):
+    beside = {"type": "json_object", "schema": schema}
+    for structured, sent in (
+        ("json_object", {"type": "json_object"}),
+        ("json_object_schema", beside),
+        ("none", None),
+    ):
         ask(model(server, structured=structured), request(schema=schema))
         assert server.calls[-1].get("response_format") == sent
 

@@ -107,7 +107,7 @@ def test_all_takes_every_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     everything = set(re.search(r"\[(.*)\]", extras["all"][0])[1].split(","))  # type: ignore[index]
-    assert everything == set(extras) - {"all", "dev", "peers"}
+    assert everything == set(extras) - {"all", "dev", "peers", "cluster"}
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from dataflux_world import LEAF, Scripted, make_clips, world_config, world_models  # noqa: E402
 
+from eureka_audio.asking.batches import BatchedModel  # noqa: E402
 from eureka_audio.asking.claim import claim_folder  # noqa: E402
 from eureka_audio.dataflux.caller import NamedModel  # noqa: E402
 from eureka_audio.dataflux.config import FluxConfig  # noqa: E402
@@ -95,6 +96,25 @@ def test_a_run_keeps_exactly_what_a_leaf_needs_with_all_that_it_rests_on(tmp_pat
     again = run(tmp_path / "out", config, models, make_clips(tmp_path, 20))
     assert again.asked == 0
     assert again.fates == books.fates
+
+
+def test_another_item_takes_the_place_of_a_rejected_one(tmp_path: Path) -> None:
+    config, clips = (
+        world_config(20, selection={"per_leaf": 5, "budget": 20}),
+        make_clips(tmp_path, 20),
+    )
+    run(tmp_path / "out", config, world_models(), clips)
+    first, *others = (item.id for item in items_of(tmp_path / "out") if item.fate == "kept")
+
+    def reject(it: Run) -> None:
+        it.rejected = {first}
+
+    books = run(tmp_path / "out", config, world_models(), clips, reject)
+    assert books.fates["kept"] == 5
+    assert books.reasons["discarded", "rejected_in_review"] == 1
+    kept = {item.id for item in items_of(tmp_path / "out") if item.fate == "kept"}
+    assert kept > set(others)
+    assert first not in kept
 
 
 def test_too_small_a_budget_is_an_honest_shortfall(tmp_path: Path) -> None:
@@ -203,6 +223,49 @@ def test_an_interrupt_lets_calls_end_and_keeps_them(tmp_path: Path) -> None:
     assert total == sum(model.model.calls for model in calm.values())  # type: ignore[attr-defined]
     kept = [(tmp_path / name / "kept.jsonl").read_bytes() for name in ("out", "calm")]
     assert kept[0] == kept[1]
+
+
+def test_draining_waits_for_slow_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eureka_audio.dataflux.caller.DRAIN_SECONDS", 0.05)
+    models = world_models(seconds=0.4, concurrency=4)
+
+    def interrupt(it: Run) -> None:
+        asyncio.get_running_loop().call_later(1.0, it.stop)
+
+    run(tmp_path / "out", world_config(10), models, make_clips(tmp_path, 10), interrupt)
+    asked = sum(model.model.calls for model in models.values())  # type: ignore[attr-defined]
+    with read_store(tmp_path / "out") as store:
+        assert sum(1 for _ in store.calls()) == asked > 4
+
+
+def test_what_waits_for_a_model_here_is_dropped_when_stopping(tmp_path: Path) -> None:
+    class Slow:
+        """Describes one recording at a time; the run is stopped during the fifth."""
+
+        asked = 0
+        stop: Any = None
+
+        def answer(self, conversations: Any, **_: Any) -> list[Reply]:
+            self.asked += len(conversations)
+            if self.asked == 5:
+                self.stop()
+            time.sleep(0.05)
+            return [Reply(f"a bark is heard, take {self.asked}") for _ in conversations]
+
+    slow, models = Slow(), world_models()
+    model = BatchedModel(slow, batch_size=1)  # type: ignore[arg-type]
+    models["captioner"] = NamedModel("captioner", {"name": "slow"}, model)
+
+    def interrupt(it: Run) -> None:
+        loop = asyncio.get_running_loop()
+        slow.stop = lambda: loop.call_soon_threadsafe(it.stop)
+
+    config = world_config(200, control={"enabled": False})
+    books = run(tmp_path / "out", config, models, make_clips(tmp_path, 200), interrupt)
+    assert books.stopped
+    assert slow.asked < 20  # of two hundred that were waiting
+    with read_store(tmp_path / "out") as store:
+        assert sum(call.step == "caption" for call in store.calls()) == slow.asked
 
 
 def test_a_signal_ends_the_command_in_good_order(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ class BatchedModel:
             self._server = asyncio.create_task(self._serve())
         return await done
 
+    def drop_waiting(self) -> None:
+        """Begin no more batches; whoever waits for one is cancelled."""
+        waiting, self._waiting = self._waiting, []
+        for _, done in waiting:
+            done.cancel()
+
     async def _serve(self) -> None:
         """Answer whatever waits, batch by batch."""
         await asyncio.sleep(GATHER_SECONDS)

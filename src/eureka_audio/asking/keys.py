@@ -23,7 +23,7 @@ def content_key(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def file_fingerprint(path: str | Path) -> str:
     """SHA-256 of a file's bytes; a word when there is no such file (the model will say so)."""
     try:

@@ -83,12 +83,19 @@ def _taxonomy(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from eureka_audio.dataflux.datasets_folder import write_datasets_folder
     from eureka_audio.dataflux.items import Fate
+    from eureka_audio.dataflux.review_session import read_decisions
     from eureka_audio.dataflux.store import read_store
 
     fates: tuple[Fate, ...] = ("kept", "hard") if args.hard else ("kept",)
     with read_store(args.run_folder) as store:
-        number = write_datasets_folder(store, args.out, fates, with_audio=not args.no_audio)
-    print(f"{number:,} rows in {args.out}")
+        number, left_out = write_datasets_folder(
+            store,
+            args.out,
+            fates,
+            read_decisions(args.run_folder).rejected,
+            with_audio=not args.no_audio,
+        )
+    print(f"{number:,} rows in {args.out}; {left_out:,} rejected in review and left out")
     return EXIT_GOOD
 
 

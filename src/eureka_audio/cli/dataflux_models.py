@@ -1,12 +1,14 @@
 """The models and the clips of a DataFlux configuration: a room that must know nothing of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eureka_audio.asking.batches import BatchedModel
 from eureka_audio.asking.keys import content_key
+from eureka_audio.clients.workers import Make, Workers
 from eureka_audio.dataflux.caller import NamedModel
 from eureka_audio.dataflux.config import FluxConfig, ModelConfig, ScenesConfig
 from eureka_audio.errors import AudioError, ConfigError
@@ -19,27 +21,52 @@ AUDIO_SUFFIXES = frozenset(
 )
 
 
-def make_models(config: FluxConfig) -> dict[str, NamedModel]:
+def make_models(
+    config: FluxConfig, spread: Callable[[Make], Workers] | None = None
+) -> dict[str, NamedModel]:
     """Every model of a configuration; a checkpoint that two of them name is loaded once.
+
+    Args:
+        config: of the run.
+        spread: makes workers that hold the checkpoints; None to hold them in this process.
 
     Raises:
         ConfigError: a model is unknown, or is asked for what it cannot do.
         CheckpointError: a checkpoint is missing or damaged.
     """
     _check_greedy(config)
+    checkpoints = {n: s for n, s in config.models.items() if s.kind == "checkpoint"}
+    made = {
+        name: _endpoint(name, settings) if settings.kind == "openai" else _rules(name, settings)
+        for name, settings in config.models.items()
+        if name not in checkpoints
+    }
+    if spread is None or not checkpoints:
+        return made | _loaded(checkpoints)
+    workers = spread(partial(_loaded_models, checkpoints))
+    for name, settings in checkpoints.items():
+        identity = _identity(settings, _fingerprint(settings.name))
+        made[name] = NamedModel(name, identity, workers.model(name))
+    return made
+
+
+def _loaded(checkpoints: Mapping[str, ModelConfig]) -> dict[str, NamedModel]:
+    """Checkpoints in this process."""
     loaded: dict[tuple[str, str | None], tuple[AudioLanguageModel, str]] = {}
     made = {}
-    for name, settings in config.models.items():
-        if settings.kind == "openai":
-            made[name] = _endpoint(name, settings)
-        elif settings.kind == "rules":
-            made[name] = _rules(name, settings)
-        else:
-            place = (settings.name, settings.device)
-            if place not in loaded:
-                loaded[place] = _load(*place)
-            made[name] = _checkpoint(name, settings, *loaded[place])
+    for name, settings in checkpoints.items():
+        place = (settings.name, settings.device)
+        if place not in loaded:
+            loaded[place] = _load(*place)
+        model, fingerprint = loaded[place]
+        batched = BatchedModel(model, settings.concurrency, settings.choose)
+        made[name] = NamedModel(name, _identity(settings, fingerprint), batched)
     return made
+
+
+def _loaded_models(checkpoints: Mapping[str, ModelConfig]) -> dict[str, AsyncModel]:
+    """The same as a worker holds them."""
+    return {name: named.model for name, named in _loaded(checkpoints).items()}
 
 
 def _check_greedy(config: FluxConfig) -> None:
@@ -100,21 +127,24 @@ def _rules(name: str, settings: ModelConfig) -> NamedModel:
 
 def _load(name: str, device: str | None) -> tuple[AudioLanguageModel, str]:
     from eureka_audio.cli.arguments import quieten
-    from eureka_audio.cli.evaluation_model import folder_fingerprint
     from eureka_audio.inference.assistant import EurekaAudio
     from eureka_audio.parts.names import find_checkpoint
 
     quieten()
     folder = find_checkpoint(name)
-    return EurekaAudio.from_pretrained(folder, device=device), folder_fingerprint(folder)
+    return EurekaAudio.from_pretrained(folder, device=device), _fingerprint(name)
 
 
-def _checkpoint(
-    name: str, settings: ModelConfig, model: AudioLanguageModel, fingerprint: str
-) -> NamedModel:
+def _fingerprint(name: str) -> str:
+    from eureka_audio.cli.evaluation_model import folder_fingerprint
+    from eureka_audio.parts.names import find_checkpoint
+
+    return folder_fingerprint(find_checkpoint(name))
+
+
+def _identity(settings: ModelConfig, fingerprint: str) -> dict[str, Any]:
     identity: dict[str, Any] = {"kind": "checkpoint", "name": settings.name}
-    identity |= {"fingerprint": fingerprint, "choose": settings.choose}
-    return NamedModel(name, identity, BatchedModel(model, settings.concurrency, settings.choose))
+    return identity | {"fingerprint": fingerprint, "choose": settings.choose}
 
 
 def read_audio(config: FluxConfig, out: Path) -> Iterator[AudioClip]:

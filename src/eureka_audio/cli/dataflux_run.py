@@ -5,14 +5,16 @@ import asyncio
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from eureka_audio.cli.outcome import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED
 from eureka_audio.cli.progress import ProgressBar
+from eureka_audio.errors import ConfigError
 
 if TYPE_CHECKING:
+    from eureka_audio.clients.workers import Make, Workers
     from eureka_audio.dataflux.config import FluxConfig
     from eureka_audio.dataflux.run import FluxBooks, Run
     from eureka_audio.dataflux.store import Store
@@ -56,6 +58,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a setting, such as selection.per_leaf=10",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="hold the checkpoints in N processes of a Ray cluster (extra: cluster)",
+    )
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Ray cluster that runs (default: this machine)"
+    )
+    parser.add_argument(
+        "--gpus-per-worker", type=float, default=0.0, metavar="F", help="or a share (default: 0)"
+    )
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> "FluxConfig":
@@ -70,6 +84,7 @@ def _run(args: argparse.Namespace) -> int:
     from eureka_audio.asking.claim import IDENTITY, claim_folder
     from eureka_audio.cli.dataflux_models import make_models, read_audio
     from eureka_audio.dataflux.export import write_kept
+    from eureka_audio.dataflux.review_session import read_decisions
     from eureka_audio.dataflux.run import Run, identity_of, load_clips
     from eureka_audio.dataflux.store import open_store
     from eureka_audio.dataflux.taxonomy import read_taxonomy
@@ -77,7 +92,7 @@ def _run(args: argparse.Namespace) -> int:
     config = read_config(args.config, args.set)
     taxonomy = read_taxonomy(config.taxonomy)
     leaves = taxonomy.chosen(config.leaves)
-    models = make_models(config)
+    models = make_models(config, _spread(args))
     identity = identity_of(config, taxonomy, models)
     out: Path = args.out
     with open_store(out) as store:
@@ -97,13 +112,31 @@ def _run(args: argparse.Namespace) -> int:
             )
         budget = min(config.selection.budget, store.num_clips())
         with ProgressBar(len(leaves) * budget, "candidate") as bar:
-            run = Run(config, leaves, models, store, _kept_exemplars(store), bar.advance)
+            rejected = read_decisions(out).rejected
+            run = Run(config, leaves, models, store, _kept_exemplars(store), bar.advance, rejected)
             books = asyncio.run(_until_told(run))
         num_rows = write_kept(store)
     _tell(books, out, num_rows)
     if books.stopped:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if books.fates["failed"] else EXIT_GOOD
+
+
+def _spread(args: argparse.Namespace) -> "Callable[[Make], Workers] | None":
+    """How checkpoints are spread over workers; None for this process.
+
+    Raises:
+        ConfigError: options that have no effect, or no sense.
+    """
+    if args.workers is None:
+        if args.cluster is not None or args.gpus_per_worker:
+            raise ConfigError("--cluster, --gpus-per-worker: no effect without --workers; add it")
+        return None
+    if args.workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
+    from eureka_audio.clients.workers import Workers
+
+    return lambda make: Workers(make, args.workers, args.cluster, args.gpus_per_worker)
 
 
 def _set_aside(store: "Store", hard_exemplars: bool) -> None:
@@ -139,7 +172,10 @@ async def _until_told(run: "Run") -> "FluxBooks":
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        print("stopping: calls under way are finished, no others begun", file=sys.stderr)
+        print(
+            "stopping: calls under way are finished, no others begun; once more to end at once",
+            file=sys.stderr,
+        )
         run.stop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -24,7 +24,7 @@ from eureka_audio.protocols import FinishReason, Reply, Request, Usage
 
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.5, 60.0
 REFUSED_KEY = frozenset({401, 403})
-Structured = Literal["json_schema", "json_object", "none"]
+Structured = Literal["json_schema", "json_object", "json_object_schema", "none"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class ChatModel:
         model: its name there.
         gate: the way to it, shared by all models of one server.
         max_attempts: of one request that fails in passing.
-        structured: how a schema is sent: enforced, merely as JSON, or not at all.
+        structured: how a schema is sent: in OpenAI's words, as JSON of any shape, as JSON mode with
+            the schema beside it (llama-cpp-python), or not at all.
         price: of its tokens, where known.
         settings: further fields of the body.
         first_wait_seconds: before the second attempt; doubled for each that follows.
@@ -106,6 +107,8 @@ class ChatModel:
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         elif request.schema is not None and self.structured == "json_object":
             body["response_format"] = {"type": "json_object"}
+        elif request.schema is not None and self.structured == "json_object_schema":
+            body["response_format"] = {"type": "json_object", "schema": request.schema}
         return body
 
     async def _once(self, body: Mapping[str, Any], seconds: float) -> Reply:

@@ -20,7 +20,7 @@ from eureka_audio.protocols import AsyncModel, Reply, Request, Usage
 from eureka_audio.records import AudioPart, Record
 
 KEY_VERSION = 1
-DRAIN_SECONDS = 30.0
+DRAIN_SECONDS = 120.0  # what one request to an endpoint may take
 Result = TypeVar("Result")
 
 
@@ -66,11 +66,13 @@ class Caller:
         store: the books.
         stopping: once set, calls under way are finished and no others begun.
         asked: calls put to models by this process.
+        slowest: seconds that an answer took, at most.
     """
 
     store: Store
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
+    slowest: float = 0.0
     _under_way: dict[str, "asyncio.Task[CallRecord]"] = field(default_factory=dict)
 
     async def call(
@@ -112,12 +114,25 @@ class Caller:
                 why = str(refusal)
         raise UnreadableError(step, f"no usable reply in {attempts} attempts, at last: {why}")
 
+    @property
+    def patience(self) -> float:
+        """Seconds without any answer after which those under way are given up, when stopping.
+
+        A model that runs here may take minutes for a batch: twice its longest is waited for.
+        """
+        return max(DRAIN_SECONDS, 2 * self.slowest)
+
     async def drained(self) -> None:
         """Wait for the calls under way, so that what they bring is kept; not for ever."""
-        if self._under_way:
-            _, late = await asyncio.wait(set(self._under_way.values()), timeout=DRAIN_SECONDS)
-            for task in late:
-                task.cancel()
+        finished: set[asyncio.Task[CallRecord]] | None = None
+        while self._under_way and finished != set():
+            finished, _ = await asyncio.wait(
+                set(self._under_way.values()),
+                timeout=self.patience,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        for task in self._under_way.values():
+            task.cancel()
 
     async def _record(
         self,
@@ -135,35 +150,34 @@ class Caller:
         if (task := self._under_way.get(key)) is None:
             if self.stopping.is_set():
                 raise StoppedError("the run is being stopped")
-            blank = CallRecord(
-                key=key,
-                step=step,
-                model=model.name,
-                prompt=prompt,
-                settings={**model.identity, **_parameters(request)},
-                attempt=attempt,
-                reply="",
-            )
-            task = asyncio.create_task(self._ask(blank, model, request, read))
+            told = {"key": key, "step": step, "prompt": prompt, "attempt": attempt}
+            task = asyncio.create_task(self._ask(told, model, request, read))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         try:
             return await asyncio.shield(task)
-        except (ModelDownError, RunError):
+        except (ModelDownError, RunError, StoppedError):
             raise
         except EurekaAudioError as error:
             raise StepError(step, f"{type(error).__name__}: {error}") from error
 
     async def _ask(
         self,
-        blank: CallRecord,
+        told: Mapping[str, Any],
         model: NamedModel,
         request: Request,
         read: Callable[[Reply, Request], object],
     ) -> CallRecord:
         self.asked += 1
         began = time.monotonic()
-        reply = await model.model.reply(request)
+        try:
+            reply = await model.model.reply(request)
+        except asyncio.CancelledError:
+            if self.stopping.is_set():  # it was waiting for its turn
+                raise StoppedError("the run is being stopped") from None
+            raise
+        seconds = time.monotonic() - began
+        self.slowest = max(self.slowest, seconds)
         if isinstance(reply, EurekaAudioError):
             raise reply
         refusal = ""
@@ -171,19 +185,20 @@ class Caller:
             read(reply, request)
         except RefusalError as error:
             refusal = str(error)
-        record = blank.model_copy(
-            update={
-                "reply": reply.text,
-                "reasoning": reply.reasoning,
-                "finish_reason": reply.finish_reason,
-                "scores": reply.scores,
-                "prompt_tokens": reply.usage.prompt_tokens,
-                "new_tokens": reply.usage.new_tokens,
-                "reasoning_tokens": reply.usage.reasoning_tokens,
-                "cost": reply.usage.cost,
-                "seconds": round(time.monotonic() - began, 4),
-                "refusal": refusal,
-            }
+        record = CallRecord(
+            **told,
+            model=model.name,
+            settings={**model.identity, **_parameters(request)},
+            reply=reply.text,
+            reasoning=reply.reasoning,
+            finish_reason=reply.finish_reason,
+            scores=reply.scores,
+            prompt_tokens=reply.usage.prompt_tokens,
+            new_tokens=reply.usage.new_tokens,
+            reasoning_tokens=reply.usage.reasoning_tokens,
+            cost=reply.usage.cost,
+            seconds=round(seconds, 4),
+            refusal=refusal,
         )
         await self.store.put_call(record)
         return record

@@ -41,7 +41,8 @@ class ModelConfig(Config):
         max_attempts: of one request that fails in passing.
         give_up_seconds: without any answer, after which the run stops; nothing is lost.
         choose: a checkpoint picks the most probable choice instead of answering freely.
-        structured: how the schema of an answer reaches a server.
+        structured: how the schema of an answer reaches a server: json_schema as OpenAI has it,
+            json_object_schema as llama-cpp-python does, json_object as JSON of any shape, or none.
         price: for a million tokens.
         settings: further fields of the request's body.
     """
@@ -57,7 +58,7 @@ class ModelConfig(Config):
     max_attempts: PositiveInt = 6
     give_up_seconds: PositiveFloat = 300.0
     choose: bool = False
-    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+    structured: Literal["json_schema", "json_object", "json_object_schema", "none"] = "json_schema"
     price: PriceConfig | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eureka_audio.dataflux.export import audio_of, provenance_of, row_of, target_of
+from eureka_audio.dataflux.export import audio_of, provenance_of, row_of, taught
 from eureka_audio.dataflux.items import Fate
 from eureka_audio.dataflux.store import Store
 from eureka_audio.durable import atomic_folder
@@ -38,15 +38,24 @@ JSON: the caption, every model's answer, the attempts without the audio, the ver
 
 
 def write_datasets_folder(
-    store: Store, folder: Path, fates: Collection[Fate], *, with_audio: bool
-) -> int:
-    """Write the folder, whole or not at all; returns how many rows it has.
+    store: Store,
+    folder: Path,
+    fates: Collection[Fate],
+    rejected: Collection[str] = (),
+    *,
+    with_audio: bool,
+) -> tuple[int, int]:
+    """Write the folder, whole or not at all.
 
     Args:
         store: the books.
         folder: to be made; one that is there already is replaced.
         fates: which items.
+        rejected: ids of items that a person rejected: they are left out.
         with_audio: the bytes of the files go into the parquet; else only their paths.
+
+    Returns:
+        How many rows it has, and how many were left out as rejected.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -65,7 +74,9 @@ def write_datasets_folder(
     fields = [(name, arrow.string()) for name in texts]
     schema = arrow.schema([*fields, ("audio", audio), ("choices", arrow.list_(arrow.string()))])
     schema = schema.with_metadata({"huggingface": json.dumps(_features(schema.names))})
-    rows, number = _rows(store, folder, fates, with_audio), 0
+    chosen = [item.id for item, _ in taught(store, fates)] if rejected else []
+    left_out = sum(name in rejected for name in chosen)
+    rows, number = _rows(store, folder, fates, rejected, with_audio), 0
     with atomic_folder(folder) as made:
         (made / "data").mkdir()
         while batch := list(islice(rows, ROWS_PER_FILE)):
@@ -74,10 +85,10 @@ def write_datasets_folder(
             parquet.write_table(table, made / "data" / name, row_group_size=ROWS_PER_GROUP)
             number += len(batch)
         if not number:
-            raise RunError(f"expected kept items in {store.folder}, found none; run longer")
+            raise RunError(f"expected kept items in {store.folder}, found none left; run longer")
         size = "n<1K" if number < 1_000 else "1K<n<10K" if number < 10_000 else "10K<n<100K"
         (made / "README.md").write_text(_CARD.format(size=size, number=number), "utf-8")
-    return number
+    return number, left_out
 
 
 def _features(names: list[str]) -> Mapping[str, Any]:
@@ -89,13 +100,15 @@ def _features(names: list[str]) -> Mapping[str, Any]:
 
 
 def _rows(
-    store: Store, folder: Path, fates: Collection[Fate], with_audio: bool
+    store: Store,
+    folder: Path,
+    fates: Collection[Fate],
+    rejected: Collection[str],
+    with_audio: bool,
 ) -> Iterator[dict[str, Any]]:
-    for item in store.items():
+    for item, choice in taught(store, fates):
         question = item.question
-        if item.fate not in fates or question is None:
-            continue
-        if (choice := target_of(item)) is None:
+        if item.id in rejected or question is None:
             continue
         row = row_of(item, choice, {}, folder)
         path = Path(audio_of(row))

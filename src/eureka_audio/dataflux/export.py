@@ -32,13 +32,17 @@ def rows_of(
         folder: where the manifest will lie; audio below it is named relative to it.
         fates: which items; of hard ones, those whose right answer the judge has settled.
     """
+    for item, choice in taught(store, fates):
+        yield row_of(item, choice, provenance_of(item, store), folder)
+
+
+def taught(store: Store, fates: Collection[Fate]) -> Iterator[tuple[Item, int]]:
+    """Items that are worth learning, each with the index of the choice that is taught."""
     for item in store.items():
-        if (
-            item.fate in fates
-            and item.question is not None
-            and (choice := target_of(item)) is not None
-        ):
-            yield row_of(item, choice, provenance_of(item, store), folder)
+        if item.fate in fates and item.question is not None:
+            choice = target_of(item)
+            if choice is not None:
+                yield item, choice
 
 
 def target_of(item: Item) -> int | None:

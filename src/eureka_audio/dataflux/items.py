@@ -10,6 +10,7 @@ from eureka_audio.records import Answer, Question, Record, Verdict
 Fate = Literal["kept", "discarded", "hard", "failed"]
 FATES: tuple[Fate, ...] = ("kept", "discarded", "hard", "failed")
 
+REJECTED = "rejected_in_review"
 AUDIO = "audio"  # the step in which a candidate fails whose recording is not there
 
 # Why an item was not kept. A failed one has the name of the step it failed in.
@@ -22,6 +23,7 @@ REASONS = {
     "conflict_with_caption": "the answers contradict the caption",
     "judge_discards": "the judge found no answer worth keeping",
     "key_disputed": "the winning answer is not the one the question was written for",
+    REJECTED: "a person heard it and rejected it",
     "near_duplicate": "almost the same question about the same audio was kept before",
     "surplus": "the leaf had all it needed",
     "disagreement": "the models disagree",

@@ -17,7 +17,7 @@ from typing import Any
 from eureka_audio.dataflux.config import QuestionConfig
 from eureka_audio.dataflux.letters import plain
 from eureka_audio.dataflux.prompts import read_template
-from eureka_audio.dataflux.refusals import RefusalError, read_object
+from eureka_audio.dataflux.refusals import RefusalError, checked_object, read_object
 from eureka_audio.dataflux.taxonomy import Exemplar, Leaf
 from eureka_audio.protocols import Reply, Request
 from eureka_audio.records import AudioClip, Question
@@ -105,7 +105,7 @@ def read(reply: Reply, number: int) -> list[Written]:
     written = []
     for row in found["questions"]:
         keys = {"question": str, "options": list, "answer": int}
-        one = read_object(json.dumps(row), keys)
+        one = checked_object(row, keys)
         if not all(isinstance(option, str) for option in one["options"]):
             raise RefusalError(f"expected options in words, got {one['options']!r:.120}")
         question = Question(

@@ -11,7 +11,10 @@ class RefusalError(EurekaAudioError):
     """A reply is not what the step asked for; asked again, then counted."""
 
 
-def read_object(text: str, keys: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+Keys = Mapping[str, type | tuple[type, ...]]
+
+
+def read_object(text: str, keys: Keys) -> dict[str, Any]:
     """Exactly one JSON object with exactly these keys, each of its type.
 
     Raises:
@@ -21,8 +24,17 @@ def read_object(text: str, keys: Mapping[str, type | tuple[type, ...]]) -> dict[
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RefusalError(f"expected JSON and nothing else, got {text[:80]!r}") from error
+    return checked_object(found, keys)
+
+
+def checked_object(found: Any, keys: Keys) -> dict[str, Any]:
+    """A value of a reply, if it is an object with exactly these keys, each of its type.
+
+    Raises:
+        RefusalError: it is not.
+    """
     if not isinstance(found, dict):
-        raise RefusalError(f"expected a JSON object, got {text[:80]!r}")
+        raise RefusalError(f"expected a JSON object, got {str(found)[:80]!r}")
     if set(found) != set(keys):
         raise RefusalError(f"expected the keys {', '.join(keys)}, got {', '.join(found)!r:.120}")
     for key, kind in keys.items():

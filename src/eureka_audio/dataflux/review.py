@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eureka_audio.dataflux.items import Item
+from eureka_audio.dataflux.items import REJECTED, Item
 from eureka_audio.dataflux.verdict import winning
 
 REVIEW = "review.jsonl"
@@ -43,7 +43,7 @@ def group_of(item: Item) -> str | None:
     """
     if item.question is None or item.verdict is None:
         return None
-    if item.fate == "kept":
+    if item.fate == "kept" or item.reason == REJECTED:
         return "kept"
     if item.reason in _NOT_NEEDED:
         return "good but not needed"
@@ -126,6 +126,11 @@ class Decisions:
             self.standing[item] = decision
             if row.get("blind"):
                 self.blind.add(item)
+
+    @property
+    def rejected(self) -> frozenset[str]:
+        """Ids of the items that stand rejected: these are in no set."""
+        return frozenset(item for item, said in self.standing.items() if said == "reject")
 
     @property
     def latest(self) -> str | None:

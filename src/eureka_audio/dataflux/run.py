@@ -9,22 +9,23 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eureka_audio.asking.keys import content_key
 from eureka_audio.dataflux import answer, caption, question, verdict
-from eureka_audio.dataflux.caller import DRAIN_SECONDS, Caller, NamedModel, StoppedError
+from eureka_audio.dataflux.caller import Caller, NamedModel, StoppedError
 from eureka_audio.dataflux.config import FluxConfig
 from eureka_audio.dataflux.exclusions import read_exclusions
-from eureka_audio.dataflux.items import FATES, Item
+from eureka_audio.dataflux.items import FATES, REJECTED, Item
 from eureka_audio.dataflux.pipeline import Pipeline
 from eureka_audio.dataflux.prompts import read_template
 from eureka_audio.dataflux.selection import Decision, selected
 from eureka_audio.dataflux.store import Store
 from eureka_audio.dataflux.taxonomy import Exemplar, Leaf, Taxonomy
 from eureka_audio.errors import ConfigError
+from eureka_audio.protocols import QueueingModel
 from eureka_audio.records import AudioClip
 
 # Candidates tried for each item that a leaf still lacks: fewer rounds, a little more work.
@@ -122,6 +123,7 @@ class Run:
         store: the books, which hold the clips (`load_clips`).
         hard: exemplars of earlier runs that models failed on, by leaf.
         on_progress: called with the number of candidates that were just finished.
+        rejected: ids of items that a person rejected; others take their places.
     """
 
     config: FluxConfig
@@ -130,6 +132,7 @@ class Run:
     store: Store
     hard: Mapping[str, Sequence[Exemplar]] = field(default_factory=dict)
     on_progress: Callable[[int], None] = lambda count: None
+    rejected: Collection[str] = ()
 
     def __post_init__(self) -> None:
         self.caller = Caller(self.store)
@@ -141,6 +144,9 @@ class Run:
     def stop(self) -> None:
         """Begin no more calls, let those under way end, and keep what they bring."""
         self.caller.stopping.set()
+        for model in self.models.values():
+            if isinstance(model.model, QueueingModel):  # its queue may take many minutes
+                model.model.drop_waiting()
 
     async def run(self) -> FluxBooks:
         """Go on until every leaf is full or its budget is spent.
@@ -162,7 +168,8 @@ class Run:
         finally:
             before = float(self.store.fact(SECONDS) or 0.0)
             self.store.set_fact(SECONDS, before + time.monotonic() - began)
-        if not self.caller.stopping.is_set():
+        # Candidates beyond those that were needed, from an earlier and longer run, count as well.
+        if not self.caller.stopping.is_set() and any(n < self._budget for n in done.values()):
             self._decide(dict.fromkeys(done, self._budget))
         per_leaf = self.config.selection.per_leaf
         books = books_of(self.store, list(done), per_leaf)
@@ -189,6 +196,8 @@ class Run:
         settings = self.config.selection
 
         def choose(item: Item, kept: Iterable[Item], num_kept: int) -> Decision:
+            if item.id in self.rejected:
+                return "discarded", REJECTED, ""
             return selected(item, kept, num_kept, settings.per_leaf, settings.similarity)
 
         self.store.decide([leaf.id for leaf in self.leaves], choose, before_rank)
@@ -202,7 +211,7 @@ class Run:
         pending: set[asyncio.Task[Any]] = {*workers, stopping}
         try:
             while pending - {stopping}:
-                limit = DRAIN_SECONDS if self.caller.stopping.is_set() else None
+                limit = self.caller.patience if self.caller.stopping.is_set() else None
                 finished, pending = await asyncio.wait(
                     pending, timeout=limit, return_when=asyncio.FIRST_COMPLETED
                 )

@@ -4,9 +4,9 @@
     DIR/books.sqlite   clips, calls and items, in write-ahead mode
     DIR/kept.jsonl     what was kept, written when a run ends
 
-What is written survives a kill of the process at once, and a power cut once it was awaited: commits
-are immediate, and those of one moment share an fsync. Memory does not grow with the run: whatever
-is looked up is looked up on disk.
+What is written survives a kill of the process at once, and a power cut once it was awaited: what
+comes in one turn of the loop is one commit, and the commits of one moment share an fsync. Memory
+does not grow with the run: whatever is looked up is looked up on disk.
 """
 
 import asyncio
@@ -58,6 +58,7 @@ class Store:
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
+        self._num_clips: int | None = None
         path = folder / BOOKS
         if read_only:
             if not path.is_file():
@@ -69,6 +70,7 @@ class Store:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_TABLES)
         self._log = path.with_name(f"{BOOKS}-wal")
+        self._coming: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._syncer: asyncio.Task[None] | None = None
 
@@ -83,21 +85,32 @@ class Store:
         """Keep all items of a candidate at once, each with whether it passed all steps."""
         await self._write([(_PUT_ITEM, _item_row(item, passed)) for item, passed in items])
 
-    async def _write(self, statements: Iterable[Statement]) -> None:
-        """Commit at once, and return when the disk has it.
+    async def _write(self, statements: Sequence[Statement]) -> None:
+        """Commit in this turn of the loop, and return when the disk has it.
 
         Raises:
             RunError: the disk refuses.
         """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if not self._coming:
+            loop.call_soon(self._commit_all)
+        self._coming.append((statements, done))
+        await done
+
+    def _commit_all(self) -> None:
+        """Commit what came in this turn of the loop, and let the disk catch up."""
+        coming, self._coming = self._coming, []
         try:
-            self._commit(statements)
+            self._commit(one for statements, _ in coming for one in statements)
         except sqlite3.Error as error:
-            raise _unwritable(self.folder, error) from error
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(done)
+            for _, done in coming:
+                if not done.done():
+                    done.set_exception(_unwritable(self.folder, error))
+            return
+        self._waiting += [done for _, done in coming]
         if self._syncer is None or self._syncer.done():
             self._syncer = asyncio.create_task(self._sync_all())
-        await done
 
     async def _sync_all(self) -> None:
         """Let the disk catch up in a thread, for all that wait at once, until nobody does."""
@@ -107,7 +120,8 @@ class Store:
                 await asyncio.to_thread(self._sync)
             except OSError as error:
                 for done in group:
-                    done.set_exception(_unwritable(self.folder, error))
+                    if not done.done():
+                        done.set_exception(_unwritable(self.folder, error))
                 continue
             for done in group:
                 if not done.done():
@@ -151,7 +165,7 @@ class Store:
             ConfigError: two have one name.
             RunError: the disk refuses.
         """
-        name = ""
+        name, self._num_clips = "", None
 
         def rows() -> Iterator[tuple[str, str, str]]:
             nonlocal name
@@ -252,7 +266,10 @@ class Store:
 
     def num_clips(self) -> int:
         """How many clips there are."""
-        return int(self._db.execute("SELECT COUNT(*) FROM clips").fetchone()[0])
+        if self._num_clips is None:  # counting reads all of them
+            found = self._db.execute("SELECT COUNT(*) FROM clips").fetchone()
+            self._num_clips = int(found[0])
+        return self._num_clips
 
     def clip(self, position: int) -> AudioClip:
         """The clip at a place, counted round and round."""
