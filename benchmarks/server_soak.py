@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,8 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = _tiny_checkpoint(Path(folder) / "tiny") if args.tiny else args.model
-        with serving(model, Path(folder) / "log") as (url, process):
-            soak = Soak(url, process, args.requests)
+        with serving(model, Path(folder) / "log") as served:
+            soak = Soak(served.url, served.process, args.requests)
             soak.run(args.clients, args.seconds)
             result = {
                 "benchmark": "server_soak",
@@ -61,15 +61,32 @@ def main() -> int:
                 "clients": args.clients,
                 **soak.result(),
             }
-            for name, value in result.items():
-                print(f"{name:32} {value}")
-            print(json.dumps(record(result, args.out)), flush=True)
-    return int(bool(result["mismatched"] or result["server_errors"] or result["odd_errors"]))
+    result["seconds_from_sigterm_to_end"] = served.seconds_to_end
+    for name, value in result.items():
+        print(f"{name:32} {value}")
+    print(json.dumps(record(result, args.out)), flush=True)
+    is_bad = result["mismatched"] or result["server_errors"] or result["odd_errors"]
+    return int(bool(is_bad or served.seconds_to_end is None))
+
+
+@dataclass
+class Served:
+    """A server process.
+
+    Attributes:
+        url: its address.
+        process: watched.
+        seconds_to_end: from SIGTERM on; `None` where it had to be killed.
+    """
+
+    url: str
+    process: psutil.Process
+    seconds_to_end: float | None = None
 
 
 @contextmanager
-def serving(model: str, log: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A server process, and its address."""
+def serving(model: str, log: Path) -> Iterator[Served]:
+    """A server process, told to stop at the end."""
     command = [sys.executable, "-m", "eureka_audio.cli.main", "serve", "--model", model]
     with log.open("w") as file:
         server = subprocess.Popen(
@@ -81,15 +98,16 @@ def serving(model: str, log: Path) -> Iterator[tuple[str, psutil.Process]]:
                 raise SystemExit(f"the server did not start:\n{log.read_text()}")
             time.sleep(0.1)
         url = log.read_text().partition("running on ")[2].split()[0]
-        yield url, psutil.Process(server.pid)
-    finally:
+        served = Served(url, psutil.Process(server.pid))
+        yield served
+        told = time.monotonic()
         server.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             server.wait(120)
-        except subprocess.TimeoutExpired:
-            print("the server did not end within 120 s of SIGTERM", file=sys.stderr)
-            server.kill()
-            server.wait()
+            served.seconds_to_end = round(time.monotonic() - told, 1)
+    finally:
+        server.kill()
+        server.wait()
 
 
 @dataclass

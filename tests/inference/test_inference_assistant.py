@@ -20,6 +20,7 @@ from eureka_audio.errors import (
     InvalidSamplesError,
     MessageError,
 )
+from eureka_audio.inference import workload
 from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.protocols import AudioLanguageModel, Reply
@@ -331,10 +332,12 @@ def test_a_model_whose_weights_lie_on_disk_answers_as_in_memory(
     )
 
 
-def test_progress_is_shown_for_more_than_one(assistant, capsys) -> None:
+def test_progress_is_shown_for_what_takes_long(assistant, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(workload, "SHOWN_AFTER_SECONDS", 0.0)
     assistant.transcribe([noise(1), noise(1)], progress=True)
     assert "2/2" in capsys.readouterr().err
-    assistant.transcribe(noise(1), progress=True)
     assistant.transcribe([noise(1), noise(1)], progress=False)
     assistant.transcribe([noise(1), noise(1)])  # no terminal, no bar
+    monkeypatch.setattr(workload, "SHOWN_AFTER_SECONDS", 600.0)
+    assistant.transcribe(noise(1), progress=True)
     assert capsys.readouterr().err == ""

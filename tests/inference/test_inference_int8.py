@@ -25,6 +25,24 @@ def test_products_are_near_those_of_the_weights(bias: bool) -> None:
     assert 0 < error < 0.02
 
 
+def test_a_loud_row_takes_nothing_from_the_others() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(256, 100)
+    rows = torch.randn(5, 256)
+    rows[0] *= 1000  # as the first token of a prompt
+    rows[4] = 0
+    exact, rounded = linear(rows), Int8Linear(linear)(rows)
+    assert bool(((rounded - exact).norm(dim=1) < 0.03 * exact.norm(dim=1)).all())
+    assert torch.equal(rounded[4], linear.bias)
+
+
+def test_the_largest_bytes_are_multiplied_rightly() -> None:
+    linear = nn.Linear(64, 16, bias=False)
+    nn.init.ones_(linear.weight)
+    product = Int8Linear(linear)(torch.ones(1, 64))
+    assert torch.allclose(product, torch.full((1, 16), 64.0), rtol=0.01)
+
+
 def test_every_map_of_the_language_model_is_rounded_and_no_other() -> None:
     model = tiny_model()
     heard = model.get_audio_features(torch.zeros(1, 80, 100)).audio_embeds

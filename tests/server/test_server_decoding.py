@@ -92,6 +92,37 @@ def test_a_worker_that_is_cancelled_is_not_used_again() -> None:
     with_pool(work)
 
 
+def test_a_worker_that_is_cancelled_while_it_hands_over_samples_ends() -> None:
+    """More of them than asyncio keeps unread, of which nobody reads the rest."""
+
+    async def work(pool: DecodePool) -> None:
+        for _ in range(pool.num_workers + 1):
+            [worker] = pool._all
+            stdout = worker.process.stdout
+            task = asyncio.create_task(pool.decode(wav(60.0), "a.wav"))
+            while len(stdout._buffer) < 2**17:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task], timeout=20)
+            assert task.cancelled()
+            assert (await pool.decode(wav(0.5), "b.wav")).duration_seconds == 0.5
+            assert not psutil.pid_exists(worker.process.pid)
+
+    with_pool(work)
+
+
+def test_a_pool_can_be_closed_while_a_worker_is_busy() -> None:
+    async def work(pool: DecodePool) -> None:
+        task = asyncio.create_task(pool.decode(wav(60.0), "a.wav"))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            await pool.close()
+        with pytest.raises(AudioError, match="crashed"):
+            await task
+
+    with_pool(work)
+
+
 def bombs() -> dict[str, bytes]:
     """Small files that decode to something large."""
     found = {}

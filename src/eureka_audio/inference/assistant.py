@@ -151,7 +151,7 @@ class EurekaAudio:
                 default what the checkpoint asks for. 1 is the fastest.
             errors: in a list, "return" puts the error of a bad input in its place and answers the
                 others; "raise" raises the first.
-            progress: a bar on stderr while there is more than one thing to do; by default on a
+            progress: a bar on stderr for work of more than two seconds; by default on a
                 terminal.
 
         Raises:

@@ -22,6 +22,7 @@ ErrorHandling = Literal["raise", "return"]
 Source = TypeVar("Source")
 
 POOL_BATCHES = 8  # pieces held, in batches: few wait while the last of a pool are answered
+SHOWN_AFTER_SECONDS = 2.0  # a bar
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Workload(Generic[Source]):
         answer: answers a pool of pieces, the longest first.
         batch_size: pieces that are answered at once.
         errors: "raise" gives up at the first bad source; "return" puts its error in its place.
-        progress: whether to show a bar; `None` shows one on a terminal. One piece shows none.
+        progress: whether to show a bar; `None` shows one on a terminal. Work of less than two
+            seconds shows none.
         unit: what the bar counts.
     """
 
@@ -83,12 +85,14 @@ class Workload(Generic[Source]):
         durations: dict[int, float] = {}
         failed: dict[int, EurekaAudioError] = {}
         pool: list[Piece] = []
-        with _Bar(len(sources), self.unit, self.progress) as bar:
+        is_hidden = None if self.progress is None else not self.progress  # None: as on a terminal
+        bar = tqdm(total=len(sources), unit=self.unit, disable=is_hidden, delay=SHOWN_AFTER_SECONDS)
+        with bar:
             for index, source in enumerate(sources):
                 try:
                     request = self.prepare(source)
                     durations[index] = request.duration_seconds
-                    bar.expect(len(request.conversations) - 1)
+                    bar.total += len(request.conversations) - 1
                     for piece in self._pieces(index, request):
                         pool.append(piece)
                         if len(pool) >= POOL_BATCHES * self.batch_size:
@@ -97,7 +101,7 @@ class Workload(Generic[Source]):
                     if self.errors == "raise":
                         raise
                     failed[index] = error
-                    bar.advance(1)
+                    bar.update(1)
             if pool:
                 self._drain(pool, bar)
         return [
@@ -110,12 +114,12 @@ class Workload(Generic[Source]):
             encoded = self.encode(conversation, request.choices)
             yield Piece(index, position, encoded, request.choices)
 
-    def _drain(self, pool: list[Piece], bar: "_Bar") -> None:
+    def _drain(self, pool: list[Piece], bar: "tqdm[Any]") -> None:
         """Answer what is in the pool, the longest first, so that a lack of memory shows early."""
         pool.sort(key=lambda piece: -piece.num_tokens)
         for piece, reply in zip(pool, self.answer(pool), strict=True):
             self._replies[piece.index][piece.position] = reply
-        bar.advance(len(pool))
+        bar.update(len(pool))
         pool.clear()
 
 
@@ -145,38 +149,3 @@ def _worst(reasons: Sequence[FinishReason]) -> FinishReason:
     """What a reader should be warned of, if any piece gives cause."""
     by_gravity: tuple[FinishReason, ...] = ("repetition", "length")
     return next((reason for reason in by_gravity if reason in reasons), "stop")
-
-
-class _Bar:
-    """A progress bar on stderr that appears once there is more than one thing to do."""
-
-    def __init__(self, total: int, unit: str, progress: bool | None) -> None:
-        self._total = total
-        self._done = 0
-        self._unit = unit
-        self._disable = None if progress is None else not progress  # None: tqdm asks the terminal
-        self._bar: tqdm[Any] | None = None
-
-    def __enter__(self) -> "_Bar":
-        self.expect(0)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def expect(self, num_more: int) -> None:
-        """Learn that there is more to do (or less: silence needs no work)."""
-        self._total += num_more
-        if self._bar is None and self._total > 1:
-            self._bar = tqdm(total=self._total, unit=self._unit, disable=self._disable)
-            self._bar.update(self._done)
-        elif self._bar is not None:
-            self._bar.total = self._total
-            self._bar.refresh()
-
-    def advance(self, num_done: int) -> None:
-        """Show that so many are done."""
-        self._done += num_done
-        if self._bar is not None:
-            self._bar.update(num_done)

@@ -110,9 +110,7 @@ class DecodePool:
 
     async def _dismiss(self, worker: "_Worker") -> None:
         self._all.discard(worker)
-        with contextlib.suppress(ProcessLookupError):
-            worker.process.kill()
-        await worker.process.wait()
+        await worker.end()
 
 
 @dataclass(eq=False)
@@ -134,6 +132,19 @@ class _Worker:
         await stdin.drain()
         error = json.loads(await _read_frame(stdout))
         return error, await _read_frame(stdout)
+
+    async def end(self) -> None:
+        """Kill it, and return once it is gone.
+
+        asyncio tells of the end of a process only once its output has been read: a worker that was
+        dropped in the middle of a long recording would be waited for, for ever.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        assert self.process.stdout is not None
+        with contextlib.suppress(RuntimeError):  # another task is reading it, and will be told
+            await self.process.stdout.read()
+        await self.process.wait()
 
 
 async def _read_frame(stream: asyncio.StreamReader) -> bytes:
