@@ -40,7 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "expert_intermediate_size": 4096,
         },
     },
-    # Small enough to train on two CPU cores and to ship: 12.6M weights, 25 MB in bf16.
+    # Small enough to train from nothing on two CPU cores: 12.6M weights.
     "nano": {
         "pad_windows": False,
         "audio_config": {
