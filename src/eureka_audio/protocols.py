@@ -24,7 +24,7 @@ WarningKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one answer took, as the server says; ``None`` is unknown and never stands for zero.
+    """What one answer took, as who gave it says; ``None`` is unknown and never stands for zero.
 
     Attributes:
         prompt_tokens: read, audio included.
@@ -51,9 +51,8 @@ class Reply:
         finish_reason: "stop" when the model ended its answer, "length" when a limit did,
             "repetition" when it went round in circles and was stopped: read such a text with care.
         scores: for a question with choices, the probability of each among them; else `None`.
-        num_prompt_tokens: tokens that were read, the audio's among them.
         reasoning: what a model thought before it answered, where the server gives it apart.
-        usage: tokens and money, where the server says.
+        usage: tokens and money, where they are known.
     """
 
     text: str
@@ -62,7 +61,6 @@ class Reply:
     duration_seconds: float = 0.0
     finish_reason: FinishReason = "stop"
     scores: Mapping[str, float] | None = None
-    num_prompt_tokens: int = 0
     reasoning: str = ""
     usage: Usage = Usage()
 

@@ -59,6 +59,7 @@ def test_the_answer_is_the_most_probable_choice(seed: int) -> None:
     reply = tiny_assistant(seed).ask(noise(1, seed), "which?", ["cat", "dog", "the fox"])
     assert reply.text == max(reply.scores, key=reply.scores.get)
     assert math.isclose(sum(reply.scores.values()), 1)
+    assert reply.usage.prompt_tokens > reply.num_audio_tokens == 13
 
 
 def test_a_special_token_in_a_choice_is_text() -> None:

@@ -18,7 +18,7 @@ from eureka_audio.inference.beam_search import Beam
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.sampling import GREEDY, SamplingConfig
 from eureka_audio.processor import EncodedConversation
-from eureka_audio.protocols import FinishReason, Reply
+from eureka_audio.protocols import FinishReason, Reply, Usage
 
 MAX_REPEATS = 8  # rounds in which an answer may run in circles before it is ended
 MAX_LOGPROBS = 20
@@ -274,7 +274,7 @@ class RequestHandle:
             text="".join(event.text for event in self._events),
             num_new_tokens=last.num_new_tokens,
             num_audio_tokens=inputs.num_audio_tokens,
-            num_prompt_tokens=len(inputs.input_ids),
             duration_seconds=inputs.duration_seconds,
             finish_reason=last.finish_reason or "stop",
+            usage=Usage(len(inputs.input_ids), last.num_new_tokens),
         )

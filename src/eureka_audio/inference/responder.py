@@ -22,7 +22,7 @@ from eureka_audio.inference.requests import GenerationRequest, RequestHandle, Se
 from eureka_audio.inference.sampling import GenerationOptions
 from eureka_audio.inference.workload import Choices, Piece, Request
 from eureka_audio.processor import EncodedConversation
-from eureka_audio.protocols import Reply
+from eureka_audio.protocols import Reply, Usage
 from eureka_audio.records import AudioPart, Conversation
 
 DEFAULT_MAX_NEW_TOKENS = 512
@@ -114,9 +114,9 @@ class Responder:
                 text=answer.text,
                 num_new_tokens=len(answer.token_ids),
                 num_audio_tokens=piece.encoded.num_audio_tokens,
-                num_prompt_tokens=piece.num_tokens,
                 duration_seconds=piece.encoded.duration_seconds,
                 finish_reason=answer.finish_reason or "length",
+                usage=Usage(piece.num_tokens, len(answer.token_ids)),
             )
             for answer, piece in zip(answers, batch, strict=True)
         ]
@@ -179,13 +179,14 @@ class Responder:
         offers = [piece.choices or () for piece in batch]
         for item, scores in zip(encoded, score_choices(runner, encoded, offers), strict=True):
             best = max(scores, key=scores.__getitem__)
+            num_new_tokens = len(choice_token_ids(runner, best)) - 1
             yield Reply(
                 text=best,
-                num_new_tokens=len(choice_token_ids(runner, best)) - 1,
+                num_new_tokens=num_new_tokens,
                 num_audio_tokens=item.num_audio_tokens,
-                num_prompt_tokens=len(item.input_ids),
                 duration_seconds=item.duration_seconds,
                 scores=relative_probabilities(scores),
+                usage=Usage(len(item.input_ids), num_new_tokens),
             )
 
 

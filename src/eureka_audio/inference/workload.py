@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.processor import EncodedConversation
-from eureka_audio.protocols import FinishReason, Reply
+from eureka_audio.protocols import FinishReason, Reply, Usage
 from eureka_audio.records import Conversation
 
 Choices = tuple[str, ...]
@@ -130,13 +130,15 @@ def joined(replies: dict[int, Reply], duration_seconds: float) -> Reply:
         text, scores = ordered[0].text, ordered[0].scores
     else:
         text, scores = join_transcripts([reply.text for reply in ordered]), None
+    num_new_tokens = sum(reply.num_new_tokens for reply in ordered)
     return Reply(
         text=text,
-        num_new_tokens=sum(reply.num_new_tokens for reply in ordered),
+        num_new_tokens=num_new_tokens,
         num_audio_tokens=sum(reply.num_audio_tokens for reply in ordered),
         duration_seconds=duration_seconds,
         finish_reason=_worst([reply.finish_reason for reply in ordered]),
         scores=scores,
+        usage=Usage(sum(reply.usage.prompt_tokens or 0 for reply in ordered), num_new_tokens),
     )
 
 
