@@ -8,15 +8,7 @@ import soundfile
 
 from eureka_audio.cli.main import main
 from eureka_audio.clients.scripted import ScriptedModel
-from eureka_audio.model.weights import save_checkpoint
-from tiny import noise_samples, tiny_model, tiny_processor
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_checkpoint(tiny_model(), folder, tiny_processor())
-    return str(folder)
+from tiny import noise_samples
 
 
 @pytest.fixture

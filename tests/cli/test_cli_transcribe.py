@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import soundfile
 import torch
 from torch import nn
 
@@ -16,7 +15,7 @@ from eureka_audio.cli.outcome import one_line, print_json, print_text, printable
 from eureka_audio.model.integrity import CHECKSUMS_NAME
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.text.letters import CTC_VOCAB_SIZE
-from tiny import noise_samples, tiny_model, tiny_processor
+from tiny import tiny_model, tiny_processor
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +27,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     spelling.add_ctc_head(nn.Linear(16, CTC_VOCAB_SIZE))
     save_checkpoint(spelling, folder, tiny_processor())
     return str(folder)
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("clips")
-    for name, seconds in (("one.wav", 1.0), ("two.flac", 2.0)):
-        soundfile.write(folder / name, noise_samples(seconds), 16_000)
-    return [str(folder / "one.wav"), str(folder / "two.flac")]
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:

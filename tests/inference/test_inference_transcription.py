@@ -43,9 +43,9 @@ def recording(*parts: np.ndarray) -> DecodedAudio:
 def test_silence_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_assistant()
     monkeypatch.setattr(model._responder, "answers", None)
-    reply = model.transcribe(recording(silence(7200)))
+    reply = model.transcribe(recording(silence(1800)))
     assert (reply.text, reply.num_new_tokens, reply.num_audio_tokens) == ("", 0, 0)
-    assert (reply.duration_seconds, reply.finish_reason) == (7200, "stop")
+    assert (reply.duration_seconds, reply.finish_reason) == (1800, "stop")
 
 
 def test_a_long_recording_is_the_sum_of_its_chunks() -> None:
@@ -127,7 +127,7 @@ def assert_consistent(transcript: Transcript) -> None:
         assert not times or (times[0] >= 0 and times[-1] <= transcript.duration_seconds + 1e-6)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_words_of_the_text_are_those_of_the_list_at_every_cut(seed: int) -> None:
     model = spelling_assistant(seed)
     parts = [noise_samples(2 + seed % 2, 1), silence(2.5), noise_samples(9, 2), silence(0.4)]

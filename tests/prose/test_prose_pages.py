@@ -145,6 +145,13 @@ def test_the_readme_is_read_in_one_go() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_a_decision_takes_five_lines() -> None:
+    sections = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    assert len(sections) > 20
+    long = [title for title, *lines in map(str.splitlines, sections) if sum(map(bool, lines)) > 5]
+    assert long == []
+
+
 def test_blocks_are_found_with_their_remarks() -> None:
     text = "a\n\n<!-- shown, not run: slow -->\n```bash\nmake test\n```\n\n```python\n1 / 0\n```\n"
     first, second = blocks_of(text, "page.md")
