@@ -60,4 +60,11 @@ def test_speed_is_measured_in_small(script: ModuleType, capsys: pytest.CaptureFi
     measured = last_line(capsys)["parts"]
     assert measured["decode"]["int8_ms_per_token"] > 0
     assert 0 < measured["first_token"]["share_of_padded"] < 1
-    assert code == int(not all(part["met"] for part in measured.values()))
+    assert code == int(any(part["missed"] for part in measured.values()))
+
+
+@SPEED
+def test_a_goal_nothing_was_measured_for_is_missed(script: ModuleType) -> None:
+    assert not script.is_met("int4_per_llama_cpp", {}, 1.0)
+    assert script.is_met("int4_per_llama_cpp", {"int4_per_llama_cpp": 1.0}, 1.0)
+    assert not script.is_met("share_of_padded", {"share_of_padded": 0.4}, 0.35)

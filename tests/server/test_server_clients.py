@@ -1,5 +1,6 @@
 """Clients that a user may have: the command line with --server, curl, LiteLLM's requests."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -75,6 +76,23 @@ def test_curl(server: Running, clips: list[str]) -> None:
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == text_of(server, clips[0]) + "\n"
+
+
+def test_litellm(server: Running, clips: list[str]) -> None:
+    litellm = pytest.importorskip("litellm")
+    place = {"api_base": f"{server.url}/v1", "api_key": "none", "model": "openai/tiny"}
+    with Path(clips[0]).open("rb") as file:
+        assert litellm.transcription(file=file, **place).text == text_of(server, clips[0])
+    data = base64.b64encode(Path(clips[0]).read_bytes()).decode()
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    content = [part, {"type": "text", "text": "what?"}]
+    asked = {"messages": [{"role": "user", "content": content}], "max_tokens": 8}
+    answer = server.client().chat.completions.create(model="tiny", **asked)
+    assert litellm.completion(**asked, **place).choices[0].message.content == (
+        answer.choices[0].message.content
+    )
+    with pytest.raises(litellm.NotFoundError):
+        litellm.completion(**asked, **place | {"model": "openai/other"})
 
 
 def test_the_requests_that_litellm_sends(server: Running, clips: list[str]) -> None:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from openai import BadRequestError
 
-from server.running import Running, wav, wav_of
+from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.text.letters import CTC_VOCAB_SIZE
+from server.running import Running, running, wav, wav_of
+from tiny import tiny_model, tiny_processor
 
 CLIP = ("clip.wav", wav(2.0))
 STAMP = r"\d\d:\d\d:\d\d[.,]\d\d\d"
@@ -57,6 +60,34 @@ def test_a_stream_gives_the_text_in_pieces(server: Running, text: str) -> None:
     assert events[-1].text == text
     assert "".join(event.delta for event in events[:-1]) == text
     assert events[-1].usage.total_tokens > 0
+
+
+def test_a_stream_ends_with_what_verbose_json_has(text: str) -> None:
+    def load() -> EurekaAudio:
+        return EurekaAudio(tiny_model(ctc_vocab_size=CTC_VOCAB_SIZE), tiny_processor())
+
+    with running(load=load) as server:
+        settings = {"response_format": "verbose_json"}
+        events = list(transcribe(server, stream=True, **settings))
+        granularities = {"timestamp_granularities": ["word", "segment"]}
+        whole = transcribe(server, **settings, **granularities).model_dump()
+    told = events[-1].model_dump()
+    assert whole["words"]
+    assert {name: told[name] for name in whole if name != "usage"} == {
+        name: each for name, each in whole.items() if name != "usage"
+    }
+    assert events[-1].usage.total_tokens > 0
+    assert "".join(event.delta for event in events[:-1]) == told["text"]
+
+
+def test_a_stream_has_the_times_that_were_asked_for(server: Running) -> None:
+    settings = {"response_format": "verbose_json", "stream": True}
+    last = list(transcribe(server, **settings, timestamp_granularities=["segment"]))[-1]
+    assert last.segments
+    assert not hasattr(last, "words")
+    assert list(transcribe(server, **settings))[-1].words == []  # this model tells no times
+    with pytest.raises(BadRequestError, match="CTC head"):
+        transcribe(server, **settings, timestamp_granularities=["word"])
 
 
 def test_silence_is_no_speech(server: Running) -> None:

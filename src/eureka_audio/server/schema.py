@@ -57,8 +57,8 @@ class TranscriptionForm(Body):
         """No other format has room for times beside those of its own."""
         if self.timestamp_granularities and self.response_format != "verbose_json":
             raise ValueError("timestamp_granularities needs response_format=verbose_json")
-        if self.stream and self.response_format not in ("json", "text"):
-            raise ValueError("stream needs response_format=json or text")
+        if self.stream and self.response_format in ("srt", "vtt"):
+            raise ValueError("stream needs response_format=json, text or verbose_json")
         return self
 
 

@@ -90,7 +90,7 @@ def encode_chat(
             if isinstance(part, TextPart):
                 encoded.add(encode_plain(tokenizer, part.text))
             else:
-                encoded.add(_audio_ids(tokenizer, next(windows)))
+                encoded.add(audio_ids(tokenizer, next(windows)))
         encoded.add([token_id(tokenizer, TURN_END), *encode_plain(tokenizer, "\n")])
     if add_generation_prompt:
         encoded.add(_answer_opening(tokenizer))
@@ -129,7 +129,8 @@ def _answer_opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     ]
 
 
-def _audio_ids(tokenizer: PreTrainedTokenizerBase, window_token_counts: Sequence[int]) -> list[int]:
+def audio_ids(tokenizer: PreTrainedTokenizerBase, window_token_counts: Sequence[int]) -> list[int]:
+    """A recording whose windows have so many audio tokens: each opened, filled, closed."""
     start, pad, end = (token_id(tokenizer, token) for token in (AUDIO_START, AUDIO_PAD, AUDIO_END))
     return [i for count in window_token_counts for i in (start, *[pad] * count, end)]
 

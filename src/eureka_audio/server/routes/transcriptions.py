@@ -1,17 +1,17 @@
 """`POST /v1/audio/transcriptions`, and `translations`, which are refused."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import FormData, UploadFile
 
-from eureka_audio.audio.decode import DecodedAudio
 from eureka_audio.inference.transcription.subtitles import as_srt, as_vtt
 from eureka_audio.protocols import Transcript
 from eureka_audio.server import formats
-from eureka_audio.server.context import Context, context_of
+from eureka_audio.server.context import context_of
 from eureka_audio.server.problems import Problem, invalid
 from eureka_audio.server.routes.hang_up import each_unless_gone, unless_gone
 from eureka_audio.server.routes.sse import EventStream
@@ -54,20 +54,28 @@ async def transcribe(request: Request) -> Response:
         word_times=_word_times(fields),
     )
     if fields.stream:
-        return await EventStream.begin(each_unless_gone(request, events(audio, options, context)))
+        found = context.service.stream_transcribe(audio, options)
+        return await EventStream.begin(each_unless_gone(request, events(found, fields)))
     transcript = await unless_gone(request, context.service.transcribe(audio, options))
     return written(transcript, fields)
 
 
 async def events(
-    audio: DecodedAudio, options: TranscriptionOptions, context: Context
+    found: AsyncGenerator[str | Transcript, None], fields: TranscriptionForm
 ) -> AsyncIterator[dict[str, Any]]:
-    """OpenAI's events of a transcript that is being written."""
-    async for piece in context.service.stream_transcribe(audio, options):
-        if isinstance(piece, str):
-            yield {"type": "transcript.text.delta", "delta": piece}
-        else:
-            yield {"type": "transcript.text.done", **formats.json_body(piece)}
+    """OpenAI's events of a transcript that is being written; with `verbose_json` the last has all
+    that it has there, the times of words too where the model can tell them.
+    """
+    async with aclosing(found) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, str):
+                yield {"type": "transcript.text.delta", "delta": piece}
+                continue
+            body: dict[str, Any] = {}
+            if fields.response_format == "verbose_json":
+                granularities = fields.timestamp_granularities or {"segment", "word"}
+                body = formats.verbose_body(piece, granularities, fields.temperature)
+            yield {"type": "transcript.text.done", **body, **formats.json_body(piece)}
 
 
 def _word_times(fields: TranscriptionForm) -> bool | None:

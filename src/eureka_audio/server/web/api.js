@@ -98,20 +98,17 @@ export async function inspect(clip, model, signal) {
   return (await request("v1/inspect", { ...options, signal })).json();
 }
 
-/** The transcript of a clip with the times of its words, if the model can tell them. */
-export async function wordTimes(clip, { model, language }, signal) {
+/**
+ * Yields `{text}` for each piece of a transcript, then `{done}`: what the server says at the end,
+ * which are the times of words too if they are wanted and the model can tell them.
+ */
+export async function* transcribe(clip, { model, language, wantsTimes }, signal) {
   const options = form(clip, [
     ["model", model],
     ["language", language],
-    ["response_format", "verbose_json"],
-    ["timestamp_granularities[]", "word"],
+    ["stream", "true"],
+    ["response_format", wantsTimes && "verbose_json"],
   ]);
-  return (await request("v1/audio/transcriptions", { ...options, signal })).json();
-}
-
-/** Yields `{text}` for each piece of a transcript, then `{done}`: what the server says at the end. */
-export async function* transcribe(clip, { model, language }, signal) {
-  const options = form(clip, [["model", model], ["language", language], ["stream", "true"]]);
   for await (const event of stream("v1/audio/transcriptions", { ...options, signal })) {
     if (event.type === "transcript.text.delta") yield { text: event.delta };
     if (event.type === "transcript.text.done") {

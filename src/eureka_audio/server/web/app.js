@@ -20,7 +20,7 @@ const state = {
   task: "transcribe",
   language: "",
   question: "",
-  wantsTimes: true, // of words: costs a second look at the sound
+  wantsTimes: true, // of words
   recorder: null,
   isBusy: false, // with runs
   isDropping: false,
@@ -178,7 +178,7 @@ async function runAll(clips) {
 }
 
 async function runOne(clip, run, task, signal) {
-  const { model, language } = state;
+  const { model, language, wantsTimes } = state;
   const question = task === "caption" ? api.CAPTION_PROMPT : state.question.trim();
   const startedAt = performance.now();
   Object.assign(run, { status: "running", question: task === "ask" ? question : null });
@@ -187,7 +187,7 @@ async function runOne(clip, run, task, signal) {
   try {
     const events =
       task === "transcribe"
-        ? api.transcribe(clip, { model, language }, signal)
+        ? api.transcribe(clip, { model, language, wantsTimes }, signal)
         : api.ask(clip, { model, question }, signal);
     let saidAt = performance.now();
     let unsaid = "";
@@ -203,11 +203,11 @@ async function runOne(clip, run, task, signal) {
         }
       } else {
         finish(run, task, done, now - startedAt);
+        run.hasNoTimes = task === "transcribe" && wantsTimes && !done.words?.length;
       }
       draw();
     }
     announce(run.text ? `${unsaid} – done.` : "Done; there are no words.");
-    if (task === "transcribe") await addWords(clip, run, { model, language }, signal);
   } catch (error) {
     if (error.name === "AbortError") {
       if (run.status === "running") run.status = "stopped";
@@ -238,27 +238,6 @@ function finish(run, task, done, milliseconds) {
       numTokens &&
       1000 * (isOneByOne ? (numTokens - 1) / (milliseconds - run.firstAfter) : numTokens / milliseconds),
   });
-}
-
-/** Ask for the times of words where the stream did not bring them. */
-async function addWords(clip, run, options, signal) {
-  if (run.words?.length || !run.text || !state.wantsTimes) return;
-  run.isTiming = true;
-  draw();
-  try {
-    const { words, text, warnings } = await api.wordTimes(clip, options, signal);
-    // A second look may read differently; times of other words would light up the wrong ones.
-    if (words?.length && spaced(text) === spaced(run.text)) Object.assign(run, { words, warnings });
-  } catch (error) {
-    if (error.name !== "AbortError") told(error);
-  } finally {
-    run.isTiming = false;
-    run.hasNoTimes = !run.words?.length;
-  }
-}
-
-function spaced(text) {
-  return text.split(/\s+/).filter(Boolean).join(" ");
 }
 
 /** Light up the word that is being played. */

@@ -200,7 +200,6 @@ function answerCard({ clip, task }, actions) {
       ? html`<p class="hint">The answer reached its longest permitted length.</p>`
       : nothing}
     ${run.warnings?.map((warning) => html`<p class="warning">${warned(warning)}</p>`)}
-    ${run.isTiming ? html`<p class="hint is-working">Finding when each word was said …</p>` : nothing}
     ${run.hasNoTimes && run.text
       ? html`<p class="hint">No times of words were given for this transcript.</p>`
       : nothing}
