@@ -97,7 +97,8 @@ def heard_and_read(messages: list[dict[str, Any]]) -> tuple[str, str]:
     sound, words = "", []
     for message in messages:
         content = message["content"]
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        whole: list[dict[str, Any]] = [{"type": "text", "text": content}]
+        for part in whole if isinstance(content, str) else content:
             if part["type"] == "text":
                 words.append(part["text"])
             else:

@@ -164,6 +164,47 @@ def test_what_a_person_rejects_is_in_no_set(
     assert before[1] not in after
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cluster", "auto"], "no effect without --workers"),
+        (["--gpus-per-worker", "1"], "no effect without --workers"),
+        (["--workers", "0"], "expected at least 1, got 0"),
+    ],
+)
+def test_options_of_workers_have_an_effect_or_are_refused(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    out = tmp_path / "out"
+    assert main(["dataflux", "run", str(config), "--out", str(out), *options]) != 0
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_checkpoints_are_in_the_workers(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eureka_audio.cli.dataflux_run import read_config
+
+    class Spread:
+        def model(self, name: str) -> str:
+            return f"remote {name}"
+
+    held: list[str] = []
+
+    def spread(make: Any) -> Any:
+        held.extend(make())
+        return Spread()
+
+    monkeypatch.setattr(dataflux_models, "_fingerprint", lambda name: "0" * 64)
+    near, far = (dataflux_models.make_models(read_config(config), how) for how in (None, spread))
+    assert set(held) == {"ear", "choosing ear"}
+    assert {name: model.identity for name, model in far.items()} == {
+        name: model.identity for name, model in near.items()
+    }  # a run may be gone on with, with workers or without
+    assert {name: far[name].model for name in held} == {name: f"remote {name}" for name in held}
+
+
 def test_a_folder_of_recordings_is_enough(config: Path, tmp_path: Path) -> None:
     tree = yaml.safe_load(config.read_text())
     tree |= {"audio": [str(EXAMPLES)], "scenes": None}

@@ -1,7 +1,9 @@
 """The cache of a batch against transformers' own; one row on a CPU reads weights its own way."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -34,6 +36,19 @@ def write(cache: RowCache, num_new: list[int], seed: int) -> tuple[torch.Tensor,
     for row, count in enumerate(num_new):
         cache.lengths[row] += count
     return keys, values
+
+
+def test_buffers_go_with_their_cache_and_wait_for_no_collector() -> None:
+    cache = RowCache(2)
+    cache.lengths = [0, 0]
+    write(cache, [3, 5], seed=0)
+    buffer = weakref.ref(cache.layers[1].buffers[0])
+    gc.disable()
+    try:
+        del cache
+        assert buffer() is None
+    finally:
+        gc.enable()
 
 
 def row_of(cache: RowCache, row: int) -> torch.Tensor:

@@ -1,10 +1,13 @@
 """A model that answers lists, as one that many ask at once: what comes together is one batch.
 
-Batches run in a thread, one after another, so that whoever asks elsewhere goes on meanwhile.
+Batches run in a thread, one after another, so that whoever asks elsewhere goes on meanwhile. It is
+always the same thread: what a batch needs in passing stays with the thread that took it, some
+hundred megabytes for each that ever ran one.
 """
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from eureka_audio.errors import EurekaAudioError
@@ -30,6 +33,7 @@ class BatchedModel:
     choose: bool = False
     _waiting: list[Waiting] = field(default_factory=list)
     _server: "asyncio.Task[None] | None" = None
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     async def reply(self, request: Request) -> Outcome:
         """Answer one request together with others."""
@@ -47,12 +51,14 @@ class BatchedModel:
 
     async def _serve(self) -> None:
         """Answer whatever waits, batch by batch."""
+        loop = asyncio.get_running_loop()
         await asyncio.sleep(GATHER_SECONDS)
         while self._waiting:
             kind = self._kind(self._waiting[0][0])
             alike = [one for one in self._waiting if self._kind(one[0]) == kind][: self.batch_size]
             self._waiting = [one for one in self._waiting if one not in alike]
-            found = await asyncio.to_thread(self._answer, [request for request, _ in alike])
+            requests = [request for request, _ in alike]
+            found = await loop.run_in_executor(self._thread, self._answer, requests)
             for (_, done), answer in zip(alike, found, strict=True):
                 if not done.done():
                     done.set_result(answer)

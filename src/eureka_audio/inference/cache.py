@@ -5,9 +5,10 @@ behind, and nobody else is copied. What lies past the end of a row is left over 
 numbers, which attention gives no weight.
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class RowLayer(CacheLayerMixin):
 
     def __init__(self, cache: "RowCache") -> None:
         super().__init__()
-        self._cache = cache
+        # No cycle: a batch's buffers must go when its cache does, not when cycles are looked for.
+        self._cache = cast(RowCache, weakref.proxy(cache))
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: buffers are made when there is something to write."""
