@@ -92,7 +92,7 @@ class Workload(Generic[Source]):
                 try:
                     request = self.prepare(source)
                     durations[index] = request.duration_seconds
-                    bar.total += len(request.conversations) - 1
+                    bar.total = (bar.total or 0) + len(request.conversations) - 1
                     for piece in self._pieces(index, request):
                         pool.append(piece)
                         if len(pool) >= POOL_BATCHES * self.batch_size:
