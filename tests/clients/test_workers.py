@@ -1,6 +1,7 @@
 """Workers: the one with the least to do is asked, a lost one never again, files travel as bytes."""
 
 import asyncio
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -133,10 +134,13 @@ def test_ray_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
-def test_two_nodes_of_a_real_cluster_and_one_that_dies(tmp_path: Path) -> None:
+def test_two_nodes_of_a_real_cluster_and_one_that_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray")
     from dataflux_cluster import measure
 
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # what workers import
     found = measure(60, 2, tmp_path, kill=True)
     assert found["nodes_with_a_worker"] == 2
     assert found["workers_left"] == 1
