@@ -141,7 +141,7 @@ class EurekaAudioForVllm(nn.Module, SupportsMultiModal):
             del ears.language_model
             self.ears = ears.to_empty(device=vllm_config.device_config.device)
         with self._mark_language_model(vllm_config):
-            self.language_model = init_vllm_registered_model(
+            self.language_model: Any = init_vllm_registered_model(
                 vllm_config=vllm_config,
                 hf_config=config.text_config,
                 prefix=maybe_prefix(prefix, "language_model"),
