@@ -258,15 +258,15 @@ def measure_kernels(args: argparse.Namespace) -> Row:
     )
     low, low_scales, low_weight = rows.bfloat16(), scales.bfloat16(), weight.bfloat16()
 
-    def vectors() -> None:
+    def vectors(row: torch.Tensor, matrix: torch.Tensor) -> None:
         with matrix_vector_products():
-            torch.nn.functional.linear(rows, weight)
+            torch.nn.functional.linear(row, matrix)
 
     works: dict[str, Callable[[], Any]] = {
         "float32": lambda: torch.nn.functional.linear(rows, weight),
-        "float32 vectors": vectors,
+        "float32 vectors": lambda: vectors(rows, weight),
         "bfloat16": lambda: torch.nn.functional.linear(low, low_weight),
-        "bfloat16 vectors": lambda: torch.mv(low_weight, low[0]),
+        "bfloat16 vectors": lambda: vectors(low, low_weight),
         "int8, weights alone": lambda: torch._weight_int8pack_mm(rows, rounded, scales),
         "int8, bfloat16 rows": lambda: torch._weight_int8pack_mm(low, rounded, low_scales),
         "int8, rows too (FBGEMM)": lambda: torch.ops.quantized.linear_dynamic(rows, packed, True),
