@@ -1,9 +1,10 @@
-# The life of this project in six commands:
+# The life of this project in seven commands:
 #
 #   make setup     a virtual environment with everything, in .venv (done by the others when needed)
 #   make demo      transcribe, question and caption the clips in examples/ with the embedded model
 #   make test      style, types, import floors and all tests
 #   make nano      make the training audio and train the embedded model
+#   make small     the same with SmolLM2-135M as language model: a night or two, or a GPU
 #   make versions  the tests that lean on transformers, under the lowest and newest version allowed
 #   make clean     remove what the above made, save the training runs
 
@@ -20,7 +21,7 @@ RECORDINGS := $(EUREKA_AUDIO_DATA)
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,8s/^#   //p' Makefile
+	@sed -n '3,9s/^#   //p' Makefile
 
 # ---- setup -------------------------------------------------------------------------------------
 
@@ -93,11 +94,11 @@ sounds: $(foreach split,train dev test,$(SYNTHETIC)/sounds/$(split)/manifest.jso
 chats: $(SYNTHETIC)/chats/chats.jsonl
 scenes: $(foreach split,train dev test,$(SYNTHETIC)/scenes/$(split)/manifest.jsonl)
 
-# As many as the first run of recipes/nano.yaml heard; more may be asked for: make small NUM_SENTENCES=30000
-NUM_SENTENCES ?= 2000
+# As many as the embedded model heard; more may be asked for: make small NUM_SENTENCES=30000
+NUM_SENTENCES ?= 12000
 NUM_DIGITS ?= 600
 NUM_SOUNDS = $(if $(filter train,$*),500,150)
-NUM_SCENES = $(if $(filter train,$*),1000,300)
+NUM_SCENES = $(if $(filter train,$*),3000,300)
 
 $(SYNTHETIC)/speech/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize speech --out $(@D) --num $(NUM_SENTENCES) --recordings $(RECORDINGS) --workers $(JOBS)
