@@ -43,9 +43,9 @@ demo: setup
 	@echo "== What is said?"
 	@$(EUREKA) transcribe examples/woman-asks-the-way.flac examples/man-bus-was-late.flac examples/child-five-years-old.flac
 	@echo
-	@echo "== Who is speaking?   (man, woman or child)"
-	@$(EUREKA) ask examples/woman-asks-the-way.flac examples/man-bus-was-late.flac examples/child-five-years-old.flac \
-		--question "Who is speaking?" --choice "a man" --choice "a woman" --choice "a child"
+	@echo "== Which sound is heard?   (doorbell, dog or rain)"
+	@$(EUREKA) ask examples/telephone-doorbell-knocks.flac --question "Which sound is heard?" \
+		--choice doorbell --choice dog --choice rain
 	@echo
 	@echo "== Which instrument is playing?"
 	@$(EUREKA) ask examples/flute-tune.flac --question "Which instrument is playing?"

@@ -1,4 +1,4 @@
-"""Where nobody speaks nano writes no word, and it is the head's judgement that sees to it."""
+"""Where nobody speaks nano writes no word."""
 
 import importlib
 import json
@@ -19,6 +19,4 @@ def test_silence_noise_and_music_do_not_become_speech(
     judged, judged_greedy, *unjudged = json.loads(out.read_text())["figures"]
     for figure in (judged, judged_greedy):
         assert figure["with_words"] == dict.fromkeys(suite.KINDS, 0)
-    for figure in unjudged:
-        assert figure["no_speech_threshold"] == 0
-        assert sum(figure["with_words"].values()) >= 6
+    assert [figure["no_speech_threshold"] for figure in unjudged] == [0, 0]
