@@ -135,13 +135,13 @@ class EurekaAudioForVllm(nn.Module, SupportsMultiModal):
         super().__init__()
         config = vllm_config.model_config.hf_config
         self.audio_token_id = config.audio_token_id
-        with self._mark_tower_model(vllm_config, "audio"):
+        with self._mark_tower_model(vllm_config, "audio"):  # type: ignore[operator]
             with torch.device("meta"):
                 ears = EurekaAudioForConditionalGeneration(config)
             del ears.language_model
             self.ears = ears.to_empty(device=vllm_config.device_config.device)
-        with self._mark_language_model(vllm_config):
-            self.language_model: Any = init_vllm_registered_model(
+        with self._mark_language_model(vllm_config):  # type: ignore[operator]
+            self.language_model = init_vllm_registered_model(
                 vllm_config=vllm_config,
                 hf_config=config.text_config,
                 prefix=maybe_prefix(prefix, "language_model"),
