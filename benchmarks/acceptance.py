@@ -27,9 +27,10 @@ from peers import PEERS, FasterWhisper
 import eureka_audio
 from eureka_audio import EurekaAudio
 from eureka_audio.cli.evaluation_model import folder_fingerprint
+from eureka_audio.cli.main import main as command_line
 from eureka_audio.data.evaluation_set import JOINED, evaluation_trials, joined_trials
 from eureka_audio.data.recordings import read_dataset, recordings
-from eureka_audio.errors import MissingDependencyError
+from eureka_audio.errors import EurekaAudioError, MissingDependencyError
 from eureka_audio.evaluation.results import Part, parts_of, score_run
 from eureka_audio.evaluation.runner import RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
@@ -213,6 +214,16 @@ def made_clips(folder: Path, split: str, limit: int | None) -> list[AudioClip]:
 def spread(items: Sequence[T], limit: int | None) -> list[T]:
     """At most `limit` items at even distances: sets are ordered by speaker or kind."""
     return list(items if limit is None else items[:: max(1, -(-len(items) // limit))])
+
+
+def run_command(*words: str, good: Sequence[int] = (0,)) -> None:
+    """Run `eureka-audio` with these words, as a user would; `good` are exit codes to go on with.
+
+    Raises:
+        EurekaAudioError: it did not end well; its own message stands above.
+    """
+    if (code := command_line(list(words))) not in good:
+        raise EurekaAudioError(f"expected {' '.join(words)} to end well, got exit code {code}")
 
 
 def record(result: dict[str, Any], out: Path | None) -> dict[str, Any]:

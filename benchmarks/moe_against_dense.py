@@ -17,11 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from acceptance import record
+from acceptance import record, run_command
 
-from eureka_audio.cli.main import main as eureka_audio
 from eureka_audio.config import load_config
-from eureka_audio.errors import TrainingError
 from eureka_audio.model.modeling import EurekaAudioForConditionalGeneration
 from eureka_audio.model.weights import load_checkpoint
 from eureka_audio.training.recipe import Recipe
@@ -67,18 +65,12 @@ def main() -> int:
 def train_one(
     args: argparse.Namespace, kind: str, seed: int
 ) -> tuple[dict[str, float], dict[str, int]]:
-    """Losses by task and sizes of one kind of adapter with one seed.
-
-    Raises:
-        TrainingError: the run did not end well; its own message stands above.
-    """
+    """Losses by task and sizes of one kind of adapter with one seed."""
     recipe, run = RECIPES / f"ablation-{kind}.yaml", args.runs / f"{kind}-{seed}"
     words = ["train", str(recipe), "--out", str(run), f"seed={seed}", *args.overrides]
     if args.recordings is not None:
         words += ["--recordings", str(args.recordings)]
-    code = eureka_audio(words)
-    if code != 0:
-        raise TrainingError(f"expected {' '.join(words)} to end with 0, got {code}")
+    run_command(*words)
     last = list(load_config(Recipe, recipe).stages)[-1]
     model = load_checkpoint(run / "model")
     return judged(run / last / "log.jsonl"), count(model)
