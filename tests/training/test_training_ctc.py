@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from eureka_audio.records import AudioClip, AudioEvent
+from eureka_audio.records import AudioClip, AudioEvent, Speaker
 from eureka_audio.text.letters import encode_characters
 from eureka_audio.training.ctc import (
     ctc_loss_sum,
     frames_needed,
     greedy_ids,
     greedy_letters,
+    heard_words,
     num_learnt,
     pad_targets,
     spoken_words,
@@ -82,3 +83,34 @@ def test_what_is_said_is_known_unknown_or_nothing(
 ) -> None:
     clip = AudioClip(id="a", path="a.wav", duration_seconds=1.0, **facts)  # type: ignore[arg-type]
     assert spoken_words(clip) == words
+
+
+DOG = AudioEvent(kind="sound", label="dog", end_seconds=1)
+SPEECH = AudioEvent(kind="speech", label="speech", end_seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, None),
+        ({"events": ()}, ""),
+        ({"events": (DOG, SPEECH, DOG)}, "dog speech"),
+        ({"transcript": "bonjour", "language": "fr"}, None),
+        ({"transcript": "hello", "language": "en"}, "hello"),
+        (
+            {
+                "transcript": "hello",
+                "language": "en",
+                "speaker": Speaker(gender="female", age_group="child"),
+                "emotion": "joy",
+                "events": (SPEECH, DOG),
+            },
+            "hello female child joy dog",
+        ),
+    ],
+)
+def test_the_adapter_spells_who_speaks_and_what_sounds_too(
+    facts: dict[str, object], words: str | None
+) -> None:
+    clip = AudioClip(id="a", path="a.wav", duration_seconds=1.0, **facts)  # type: ignore[arg-type]
+    assert heard_words(clip) == words

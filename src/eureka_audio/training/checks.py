@@ -10,7 +10,7 @@ from torch import nn
 from eureka_audio.data.sources import ClipSource
 from eureka_audio.errors import ConfigError, ManifestError
 from eureka_audio.training.conversations import check_fitness
-from eureka_audio.training.ctc import spoken_words
+from eureka_audio.training.ctc import heard_words, spoken_words
 from eureka_audio.training.lora import add_lora, merge_lora
 from eureka_audio.training.multimodal import choose_trainable
 from eureka_audio.training.recipe import StageConfig
@@ -55,18 +55,19 @@ def check_files(source: ClipSource) -> None:
 
 
 def check_tasks(stage: StageConfig, sources: Mapping[str, ClipSource]) -> None:
-    """Refuse tasks that are unknown or suit no clip, and spelling where nobody speaks."""
+    """Refuse tasks that are unknown or suit no clip, and spelling where there is nothing to spell."""
     for source, weights in stage.tasks.items():
         check_fitness(sources[source], weights)
     for source, task in stage.evaluate.items():
         if not stage.losses.from_audio_alone:
             check_fitness(sources[source], {task: 1.0})
-    if stage.losses.ctc or stage.losses.letters:
-        heard = [clip for source in stage.source_names for clip in sources[source].clips]
-        if not any(spoken_words(clip) for clip in heard):
+    heard = [clip for source in stage.source_names for clip in sources[source].clips]
+    spelling = {"ctc": (heard_words, "transcript or labels"), "letters": (spoken_words, "transcript")}
+    for loss, (spell, needed) in spelling.items():
+        if getattr(stage.losses, loss) and not any(map(spell, heard)):
             raise ConfigError(
-                "losses: expected clips with a transcript for ctc and letters, got none among "
-                f"{sorted(stage.source_names)}; add transcripts, or set both weights to 0"
+                f"losses.{loss}: expected clips with a {needed}, got none among "
+                f"{sorted(stage.source_names)}; add them, or set the weight to 0"
             )
 
 

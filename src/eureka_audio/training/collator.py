@@ -22,7 +22,7 @@ from eureka_audio.text.chat import encode_chat
 from eureka_audio.text.letters import encode_characters
 from eureka_audio.text.tokenizer import encode_plain
 from eureka_audio.training.conversations import ConversationDraws, Text
-from eureka_audio.training.ctc import num_learnt, pad_targets, spoken_words
+from eureka_audio.training.ctc import heard_words, num_learnt, pad_targets, spoken_words
 from eureka_audio.training.recipe import StageConfig
 
 SHAPE_MULTIPLE = 16  # tokens and mel frames: few shapes
@@ -148,9 +148,12 @@ class MultimodalCollator:
             encoder_frame_lengths(feature_lengths),
             audio_token_lengths(feature_lengths),
         )
-        said = [spoken_words(clip) for clip in clips]
+        said, heard = map(spoken_words, clips), map(heard_words, clips)
         letters = [None if words is None else encode_characters(words) for words in said]
-        spelt = [encode_plain(self.processor.tokenizer, words) if words else None for words in said]
+        spelt = [
+            None if words is None else encode_plain(self.processor.tokenizer, words)
+            for words in heard
+        ]
         letter_targets, letter_lengths = pad_targets(letters, frames.tolist())
         token_targets, token_lengths = pad_targets(spelt, tokens.tolist())
         return {

@@ -1,9 +1,10 @@
-"""Connectionist temporal classification of what is said: in tokens of the language model by the
+"""Connectionist temporal classification of what is heard: in tokens of the language model by the
 adapter, in letters by the head on the encoder.
 
 Departure: the paper's adapter learns from the language model's next token alone. Spelling with the
 language model's own token embeddings first brings it near them in minutes, since the language
-model is not run.
+model is not run. The adapter spells who speaks and what sounds, too: taught words alone, it drops
+the voice.
 """
 
 from collections.abc import Sequence
@@ -141,3 +142,24 @@ def spoken_words(clip: AudioClip) -> str | None:
     if clip.transcript is not None:
         return clip.transcript if clip.language in LANGUAGES else None
     return "" if clip.is_speechless else None
+
+
+def heard_words(clip: AudioClip) -> str | None:
+    """What the adapter spells: what is said, then who says it, how, and what else sounds, each in
+    the words that a question about it is answered with; empty when there is nothing, `None` when
+    nothing is known.
+
+    Example:
+        "we call it bear female adult" of a clip of speech, "dog rain" of one without.
+    """
+    said = spoken_words(clip)
+    told = [said] if said else []
+    if clip.speaker is not None:
+        told += [each for each in (clip.speaker.gender, clip.speaker.age_group) if each]
+    if clip.emotion is not None:
+        told.append(clip.emotion)
+    if clip.events is not None:
+        # What is said stands for the label of speech.
+        events = [event for event in clip.events if not (said and event.kind == "speech")]
+        told += dict.fromkeys(event.label for event in events)
+    return " ".join(told) if told else said
