@@ -36,6 +36,7 @@ from eureka_audio.checksums import sha256
 from eureka_audio.durable import atomic_write
 from eureka_audio.inference.bench import our_times, random_model, transformers_times
 from eureka_audio.inference.decoding import Decoding
+from eureka_audio.inference.encoder_cache import EncoderCache
 from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.hardware import fingerprint
 from eureka_audio.inference.int8 import quantize_weights
@@ -133,10 +134,11 @@ def make_model(args: argparse.Namespace, **settings: Any) -> EurekaAudioForCondi
 def make_engine(
     model: EurekaAudioForConditionalGeneration, size: int = NUM_REQUESTS
 ) -> AudioEngine:
-    """An engine that never meets a token that ends an answer."""
+    """An engine that never meets a token that ends an answer, and hears each request anew."""
     processor = make_processor(["what can be heard?"] * 3, 300)
     engine = AudioEngine(model, processor, max_batch_size=NUM_REQUESTS)
     engine.runner.end_ids = frozenset()
+    engine.runner.encoder_cache = EncoderCache(max_bytes=0)
     return engine
 
 

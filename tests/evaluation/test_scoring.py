@@ -233,11 +233,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         source = tmp_path / "p.jsonl"
         with source.open("w") as file:
             for i in range(num_rows):
-                file.write(json.dumps({"uid": i, "prediction": "a b c", "reference": "a x c"}) + "\n")
+                file.write(
+                    json.dumps({"uid": i, "prediction": "a b c", "reference": "a x c"}) + "\n"
+                )
         sizes.append(source.stat().st_size)
         score_file(BENCHMARKS["asr_en"], source, "kimi", tmp_path / "r.jsonl")
         tracemalloc.start()
         score_file(BENCHMARKS["asr_en"], source, "kimi", tmp_path / "r.jsonl")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 4  # caches may grow a little; rows that are kept grow more
+    assert (
+        peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 4
+    )  # caches may grow a little; rows that are kept grow more

@@ -331,8 +331,10 @@ def test_a_model_whose_weights_lie_on_disk_answers_as_in_memory(
     spread = EurekaAudio(offloaded, tiny_processor())
     clips = [noise(1.0), noise(2.5, 1)]
     assert spread.transcribe(clips) == whole.transcribe(clips)
-    answers = [model.ask(clips, "what?", CHOICES) for model in (spread, whole)]
-    assert answers[0] == answers[1]
+    for there, here in zip(*(m.ask(clips, "what?", CHOICES) for m in (spread, whole)), strict=True):
+        # What was heard together with another clip may differ in its last bits.
+        assert there.scores == pytest.approx(here.scores, rel=1e-4)
+        assert replace(there, scores=here.scores) == here
     messages = [{"role": "user", "content": [{"type": "audio", "audio": clips[0]}]}]
     assert spread.generate(messages, repetition_penalty=1.1, max_new_tokens=8) == whole.generate(
         messages, repetition_penalty=1.1, max_new_tokens=8

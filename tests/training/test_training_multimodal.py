@@ -94,7 +94,10 @@ def test_a_batch_holds_each_clips_task_and_its_answer(
             assert any(word in answer for label in SOUNDS for word in label.split())
             assert batch["targets"]["letter_lengths"][row] == 0  # certainly nobody speaks
             spelt = batch["targets"]["tokens"][row, : batch["targets"]["token_lengths"][row]]
-            assert processor.tokenizer.decode(spelt) == sources["sounds"].clips[row - 3].events[0].label
+            assert (
+                processor.tokenizer.decode(spelt)
+                == sources["sounds"].clips[row - 3].events[0].label
+            )
         placeholders = (batch["input_ids"][row] == processor.audio_token_id).sum()
         assert placeholders == -(-int(batch["feature_lengths"][row]) // 8)
     assert batch["counts"]["next_token"] == learnt

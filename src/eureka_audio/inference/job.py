@@ -10,7 +10,8 @@ from eureka_audio.errors import EngineError
 from eureka_audio.inference.beam_search import Beam
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.requests import RequestHandle, TokenEvent
-from eureka_audio.inference.runner import HeardWindow, ModelRunner
+from eureka_audio.inference.encoder_cache import HeardWindow
+from eureka_audio.inference.runner import ModelRunner
 from eureka_audio.inference.sampling import choose_token, penalise_seen
 
 # Unstated: how long an answer may become. Fast speech takes at most two tokens for each audio

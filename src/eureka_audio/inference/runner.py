@@ -4,7 +4,6 @@ It knows ids, features and embeddings; it does not know requests, and nothing of
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,17 +11,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eureka_audio.audio import clock
 from eureka_audio.inference.decoding import Decoding
+from eureka_audio.inference.encoder_cache import EncoderCache, HeardWindow
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.modeling import AudioFeaturesOutput
 from eureka_audio.processor import EncodedConversation, EurekaAudioProcessor, pad_features
 from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END
-
-
-class HeardWindow(NamedTuple):
-    """One window of audio: its embeddings `(U, D)`, and what a CTC head hears `(L, letters)`."""
-
-    audio_embeds: Tensor
-    ctc_logits: Tensor | None
 
 
 class ModelRunner:
@@ -37,6 +30,7 @@ class ModelRunner:
         suppressed_ids: tokens that may not be generated.
         tokens_per_expert: audio tokens that each expert of the adapter has had; empty for a dense
             one.
+        encoder_cache: what was heard lately.
     """
 
     def __init__(
@@ -48,6 +42,7 @@ class ModelRunner:
         self.end_ids = self._end_ids()
         self.suppressed_ids = list(model.generation_config.suppress_tokens or [])
         self.tokens_per_expert: list[int] = []
+        self.encoder_cache = EncoderCache()
 
     @property
     def device(self) -> torch.device:
@@ -64,7 +59,10 @@ class ModelRunner:
         return int(self.model.config.text_config.max_position_embeddings)
 
     def hear(self, windows: Sequence[Tensor]) -> list[HeardWindow]:
-        """Log-mel windows `(M, F)`, of whatever requests, in one batch."""
+        """Log-mel windows `(M, F)`, of whatever requests; those that are new in one batch."""
+        return self.encoder_cache.hear(windows, self._hear)
+
+    def _hear(self, windows: Sequence[Tensor]) -> list[HeardWindow]:
         padded = {name: each.to(self.device) for name, each in pad_features(windows).items()}
         audio = self.model.get_audio_features(**padded)
         if audio.router_statistics is not None:

@@ -8,6 +8,7 @@ from eureka_audio.audio.mono import LOCAL_LIMITS
 from eureka_audio.errors import EurekaAudioError
 from eureka_audio.evaluation.throughput import BatchTiming, ClipTiming
 from eureka_audio.inference.assistant import EurekaAudio
+from eureka_audio.inference.encoder_cache import EncoderCache
 from eureka_audio.inference.requests import MAX_REPEATS, GenerationRequest, RequestHandle
 from eureka_audio.inference.responder import Responder
 from eureka_audio.inference.sampling import GenerationOptions
@@ -16,13 +17,15 @@ from eureka_audio.records import Conversation
 
 
 class EngineStopwatch:
-    """Answers batches as `EurekaAudio.answer` does, and notes when each thing was done.
+    """Answers batches as `EurekaAudio.answer` does, and notes when each thing was done. What was
+    heard before is heard anew.
 
     Every step hands its tokens to Python, so a GPU has finished whatever the clock has seen.
     """
 
     def __init__(self, model: EurekaAudio) -> None:
         self._engine = model.engine
+        self._engine.runner.encoder_cache = EncoderCache(max_bytes=0)
         self._responder = Responder(model.engine, LOCAL_USER, LOCAL_LIMITS)
 
     def time_batch(self, conversations: Sequence[Conversation], limit: int) -> BatchTiming:

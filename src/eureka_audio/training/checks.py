@@ -62,7 +62,10 @@ def check_tasks(stage: StageConfig, sources: Mapping[str, ClipSource]) -> None:
         if not stage.losses.from_audio_alone:
             check_fitness(sources[source], {task: 1.0})
     heard = [clip for source in stage.source_names for clip in sources[source].clips]
-    spelling = {"ctc": (heard_words, "transcript or labels"), "letters": (spoken_words, "transcript")}
+    spelling = {
+        "ctc": (heard_words, "transcript or labels"),
+        "letters": (spoken_words, "transcript"),
+    }
     for loss, (spell, needed) in spelling.items():
         if getattr(stage.losses, loss) and not any(map(spell, heard)):
             raise ConfigError(
