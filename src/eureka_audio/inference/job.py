@@ -8,9 +8,9 @@ from torch import Tensor
 
 from eureka_audio.errors import EngineError
 from eureka_audio.inference.beam_search import Beam
+from eureka_audio.inference.encoder_cache import HeardWindow
 from eureka_audio.inference.growing_answer import GrowingAnswer
 from eureka_audio.inference.requests import RequestHandle, TokenEvent
-from eureka_audio.inference.encoder_cache import HeardWindow
 from eureka_audio.inference.runner import ModelRunner
 from eureka_audio.inference.sampling import choose_token, penalise_seen
 

@@ -55,7 +55,7 @@ def check_files(source: ClipSource) -> None:
 
 
 def check_tasks(stage: StageConfig, sources: Mapping[str, ClipSource]) -> None:
-    """Refuse tasks that are unknown or suit no clip, and spelling where there is nothing to spell."""
+    """Refuse tasks that are unknown or suit no clip, and spelling where nothing is spelt."""
     for source, weights in stage.tasks.items():
         check_fitness(sources[source], weights)
     for source, task in stage.evaluate.items():
