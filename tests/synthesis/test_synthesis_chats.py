@@ -35,13 +35,18 @@ def test_only_whole_chats_are_kept_and_they_can_be_learnt(
 ) -> None:
     def scripted(model: object, tokenizer: object, prompts: list[str], most: int, **_: Any) -> Any:
         is_question = most == chats.MAX_QUESTION_TOKENS
-        ends = (" the big river?", None) if is_question else ("It is a river.", None, "Yes.")
+        cut = "It flows. See 1. the", "It is a"
+        ends = (
+            [(" the big river?", True), (" the", False)]
+            if is_question
+            else [("It is a river.", True), *((text, False) for text in cut), ("Yes.", True)]
+        )
         return [ends[index % len(ends)] for index in range(len(prompts))]
 
     monkeypatch.setattr(chats, "_continue", scripted)
     path = tmp_path / "chats.jsonl"
-    kept = chats.write_chats(path, str(folder), num=6, seed=0, device="cpu")
-    assert kept == 1  # of six questions three end; of their answers one is whole and long enough
+    kept = chats.write_chats(path, str(folder), num=8, seed=0, device="cpu")
+    assert kept == 1  # of eight questions four end; of their answers one is long enough
     (row,) = [json.loads(line) for line in path.open()]
     question, answer = row["messages"]
     assert question["content"].endswith(" the big river?")
@@ -56,7 +61,7 @@ def test_the_same_seed_writes_the_same(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
-def test_what_does_not_end_is_none() -> None:
+def test_what_does_not_end_is_told() -> None:
     tokenizer = train_tokenizer(["hello there"], 300)
     tokenizer.padding_side = "left"
     said = [tokenizer.encode(text) for text in (f"hello{TURN_END}", "there there there")]
@@ -68,4 +73,18 @@ def test_what_does_not_end_is_none() -> None:
         return torch.cat([input_ids, ends], dim=1)
 
     model = SimpleNamespace(generate=generate, device=torch.device("cpu"))
-    assert chats._continue(model, tokenizer, ["a", "bc"], 9, temperature=1.0) == ["hello", None]
+    found = chats._continue(model, tokenizer, ["a", "bc"], 9, temperature=1.0)
+    assert found == [("hello", True), ("there there there", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("It rains. The wind", "It rains."),
+        ("Is it? Yes! No", "Is it? Yes!"),
+        ("1. Walk", ""),
+        ("It rai", ""),
+    ],
+)
+def test_an_answer_that_was_cut_keeps_its_whole_sentences(text: str, whole: str) -> None:
+    assert chats.whole_sentences(text) == whole

@@ -9,6 +9,7 @@ paper's is not published, and this needs no download.
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,17 @@ OPENINGS = tuple(
     .split("|")
 )
 BATCH = 16
-MAX_QUESTION_TOKENS, MAX_ANSWER_TOKENS = 40, 160
+MAX_QUESTION_TOKENS, MAX_ANSWER_TOKENS = 40, 96
 MIN_WORDS = 3  # of a question and of an answer
+SENTENCE_END = re.compile(r"(?<=[a-z)\"][.!?])(?=\s)")  # not the dot of "1. "
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 
 def write_chats(path: Path, language_model: str, num: int, seed: int, device: str = "auto") -> int:
     """Write `num` chats as lines of `{"messages": [...]}`; returns how many were kept.
 
-    An answer that was cut short by its limit is left out, and so is a question of too few words.
+    Of an answer that was cut short by its limit its whole sentences are kept; a question that was
+    cut short, or is of too few words, is left out.
 
     Args:
         path: the file.
@@ -76,8 +79,8 @@ def _chats(model: Any, tokenizer: Any, openings: list[str]) -> Iterator[tuple[st
     ends = _continue(model, tokenizer, asked, MAX_QUESTION_TOKENS, temperature=1.0)
     questions = [
         f"{opening}{end}".strip()
-        for opening, end in zip(openings, ends, strict=True)
-        if end is not None
+        for opening, (end, is_whole) in zip(openings, ends, strict=True)
+        if is_whole
     ]
     questions = [question for question in questions if len(question.split()) >= MIN_WORDS]
     if not questions:
@@ -86,16 +89,27 @@ def _chats(model: Any, tokenizer: Any, openings: list[str]) -> Iterator[tuple[st
         f"{TURN_START}user\n{question}{TURN_END}\n{TURN_START}assistant\n" for question in questions
     ]
     answers = _continue(model, tokenizer, replied, MAX_ANSWER_TOKENS, temperature=0.7)
-    for question, answer in zip(questions, answers, strict=True):
-        if answer is not None and len(answer.split()) >= MIN_WORDS:
+    for question, (written, is_whole) in zip(questions, answers, strict=True):
+        answer = written if is_whole else whole_sentences(written)
+        if len(answer.split()) >= MIN_WORDS:
             yield question, answer.strip()
+
+
+def whole_sentences(text: str) -> str:
+    """Text up to the end of its last whole sentence; empty if there is none.
+
+    Example:
+        >>> whole_sentences("It rains. The wind is")
+        'It rains.'
+    """
+    return text[: max((match.end() for match in SENTENCE_END.finditer(text)), default=0)]
 
 
 @torch.inference_mode()
 def _continue(
     model: Any, tokenizer: Any, prompts: list[str], most: int, temperature: float
-) -> list[str | None]:
-    """How each prompt's turn goes on until it ends; `None` where it does not."""
+) -> list[tuple[str, bool]]:
+    """How each prompt's turn goes on, and whether it ends."""
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
     ids = model.generate(
         **inputs.to(model.device),
@@ -108,4 +122,4 @@ def _continue(
         pad_token_id=tokenizer.pad_token_id,
     )
     texts = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :])
-    return [text.partition(TURN_END)[0] if TURN_END in text else None for text in texts]
+    return [(text.partition(TURN_END)[0], TURN_END in text) for text in texts]
