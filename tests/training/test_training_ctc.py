@@ -13,6 +13,7 @@ from eureka_audio.training.ctc import (
     heard_words,
     num_learnt,
     pad_targets,
+    sampled_tokens,
     spoken_words,
 )
 
@@ -114,3 +115,26 @@ def test_the_adapter_spells_who_speaks_and_what_sounds_too(
 ) -> None:
     clip = AudioClip(id="a", path="a.wav", duration_seconds=1.0, **facts)  # type: ignore[arg-type]
     assert heard_words(clip) == words
+
+
+def test_a_sample_stands_for_the_rest_of_a_vocabulary() -> None:
+    torch.manual_seed(0)
+    targets, scores = torch.tensor([[7, 3], [7, 0]]), torch.randn(2_000)
+    whole = float(scores.logsumexp(0).exp())
+    found = []
+    for _ in range(200):
+        tokens, added = sampled_tokens(targets, BLANK, 2_000, 100)
+        assert tokens[:4].tolist() == [0, 3, 5, 7]
+        assert added[:4].tolist() == [0, 0, 0, 0]
+        assert len(tokens) == len(set(tokens.tolist())) == 104
+        found.append(float((scores[tokens] + added).logsumexp(0).exp()))
+    assert sum(found) / len(found) == pytest.approx(whole, rel=0.03)
+
+
+def test_a_small_vocabulary_is_scored_whole() -> None:
+    tokens, added = sampled_tokens(torch.tensor([[7, 3]]), BLANK, 50, 100)
+    assert sorted(tokens.tolist()) == list(range(50))
+    assert float(added.abs().sum()) == 0
+    every, added = sampled_tokens(torch.arange(5), 5, 6, 100)
+    assert every.tolist() == list(range(6))
+    assert len(added) == 6

@@ -7,6 +7,7 @@ model is not run. The adapter spells who speaks and what sounds, too: taught wor
 the voice.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from eureka_audio.text.letters import BLANK, CHARACTERS
 from eureka_audio.text.tokenizer import END_OF_TEXT, token_id
 
 UNKNOWN = -1  # the length of a target that is not known
+SAMPLED_TOKENS = 4096  # that stand for all of a vocabulary that no target of a batch holds
 
 
 def ctc_loss_sum(
@@ -49,6 +51,26 @@ def ctc_loss_sum(
     if not torch.is_grad_enabled():
         return _plain_ctc(log_probs, *spelt)
     return _with_true_gradient(log_probs, *spelt)
+
+
+def sampled_tokens(
+    targets: Tensor, blank: int, vocab_size: int, number: int = SAMPLED_TOKENS
+) -> tuple[Tensor, Tensor]:
+    """Tokens `(K,)` to score in the place of a whole vocabulary, and what is added to their scores.
+
+    All tokens of the targets and the blank, in order, and by chance `number` of the others, raised
+    so that together they weigh as much as all others do. The whole vocabulary where it is small.
+
+    Source: uniform sampled softmax (Bengio and Senecal, 2008).
+    """
+    kept = torch.unique(torch.cat([targets.flatten(), targets.new_tensor([blank])]))
+    others = torch.ones(vocab_size, dtype=torch.bool, device=kept.device)
+    others[kept] = False
+    rest = others.nonzero().flatten()
+    chosen = rest[torch.randperm(len(rest), device=rest.device)[:number]]
+    raised = math.log(len(rest) / len(chosen)) if len(chosen) else 0.0
+    added = torch.cat([torch.zeros(len(kept)), torch.full((len(chosen),), raised)])
+    return torch.cat([kept, chosen]), added.to(kept.device)
 
 
 def _plain_ctc(

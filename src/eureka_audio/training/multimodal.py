@@ -17,7 +17,7 @@ from eureka_audio.model.modeling import (
     EurekaAudioForConditionalGeneration,
 )
 from eureka_audio.text.letters import BLANK
-from eureka_audio.training.ctc import ctc_loss_sum
+from eureka_audio.training.ctc import SAMPLED_TOKENS, ctc_loss_sum, sampled_tokens
 from eureka_audio.training.lora import LoraConfig
 from eureka_audio.training.recipe import LossWeights
 from eureka_audio.training.trainer import BatchLoss
@@ -105,18 +105,27 @@ class MultimodalModel(nn.Module):
         return summed
 
     def _ctc_sum(self, heard: AudioFeaturesOutput, targets: Tensor, lengths: Tensor) -> Tensor:
+        vocab_size = len(self.model.get_input_embeddings().weight)
+        number = SAMPLED_TOKENS if self.training else vocab_size
+        tokens, added = sampled_tokens(targets, self.blank_id, vocab_size, number)
+        places = torch.zeros(vocab_size, dtype=targets.dtype, device=targets.device)
+        places[tokens] = torch.arange(len(tokens), dtype=targets.dtype, device=targets.device)
         return ctc_loss_sum(
-            self.token_logits(heard), heard.token_lengths, targets, lengths, self.blank_id
+            self.token_logits(heard, tokens) + added,
+            heard.token_lengths,
+            places[targets],
+            lengths,
+            int(places[self.blank_id]),
         )
 
-    def token_logits(self, heard: AudioFeaturesOutput) -> Tensor:
-        """Scores `(A, U, V)` of every token at every audio token: the angle between the two, times
-        the square root of the width.
+    def token_logits(self, heard: AudioFeaturesOutput, tokens: Tensor) -> Tensor:
+        """Scores `(A, U, K)` of tokens `(K,)` at every audio token: the angle between the two,
+        times the square root of the width.
         """
         embeddings_VD = self.model.get_input_embeddings().weight.detach()
         square = embeddings_VD.float().pow(2).mean()
         scale = 1 / (embeddings_VD.shape[1] ** 0.5 * square)
-        return nn.functional.linear(heard.by_window() * scale, embeddings_VD)
+        return nn.functional.linear(heard.by_window() * scale, embeddings_VD[tokens])
 
     def _letters_sum(self, heard: AudioFeaturesOutput, targets: Mapping[str, Tensor]) -> Tensor:
         assert heard.ctc_logits is not None
