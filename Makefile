@@ -4,7 +4,7 @@
 #   make demo      transcribe, question and caption the clips in examples/ with the embedded model
 #   make test      style, types, import floors and all tests
 #   make nano      make the training audio and train the embedded model
-#   make small     the same with SmolLM2-135M as language model: a night or two, or a GPU
+#   make small     the same with SmolLM2-135M as language model
 #   make versions  the tests that lean on transformers, under the lowest and newest version allowed
 #   make clean     remove what the above made, save the training runs
 
@@ -79,7 +79,7 @@ nano: setup speech digits sounds scenes
 	$(BIN)/eureka-audio train recipes/nano.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
 small: setup speech digits sounds scenes chats
-	@echo "Training: a night or two on two CPU cores, minutes on a GPU; stop and start it as you like."
+	@echo "Training: some three hours on one CPU core with bfloat16; stop and start it as you like."
 	$(BIN)/eureka-audio train recipes/small.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
 engines:
@@ -107,7 +107,7 @@ $(SYNTHETIC)/digits/manifest.jsonl: | setup engines
 	$(BIN)/eureka-audio synthesize digits --out $(@D) --num $(NUM_DIGITS) --workers $(JOBS)
 
 $(SYNTHETIC)/chats/chats.jsonl: | setup
-	$(BIN)/eureka-audio synthesize chats --out $(@D) --num 12000
+	$(BIN)/eureka-audio synthesize chats --out $(@D) --num 400
 
 $(SYNTHETIC)/sounds/%/manifest.jsonl: | setup
 	$(BIN)/eureka-audio synthesize sounds --out $(@D) --num $(NUM_SOUNDS) --split $*
