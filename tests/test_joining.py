@@ -116,6 +116,8 @@ def test_what_init_writes_is_loaded_and_hears(
     assert (config.feature_layers, config.trailing_silence_seconds) == ([1, 2], 1.0)
     waveform = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     assert assistant.transcribe(DecodedAudio(waveform, "noise")).num_audio_tokens == 13
+    for written in out.glob("*.json"):  # folders of the machine that joined them are not told
+        assert str(tmp_path.parent) not in written.read_text(encoding="utf-8")
 
 
 def test_init_says_in_one_line_what_is_wrong(

@@ -79,6 +79,8 @@ def from_pretrained_parts(
         adapter_config=adapter_config,
         **settings,
     )
+    for part in (config.audio_config, config.text_config):
+        part.name_or_path = ""  # where a part lies on this machine is nobody's business
     if not (adapter_config or {}).get("layer_norm_init"):
         config.adapter_config.layer_norm_init = lent.embedding_scale
     tensors = {f"audio_encoder.{name}": tensor for name, tensor in encoder.tensors.items()}
