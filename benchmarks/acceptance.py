@@ -34,6 +34,7 @@ from eureka_audio.errors import EurekaAudioError, MissingDependencyError
 from eureka_audio.evaluation.results import Part, parts_of, score_run
 from eureka_audio.evaluation.runner import RunIdentity, run_trials
 from eureka_audio.evaluation.trials import Trial
+from eureka_audio.inference.encoder_cache import EncoderCache
 from eureka_audio.manifest import read_clips
 from eureka_audio.parts.names import find_checkpoint
 from eureka_audio.protocols import AudioLanguageModel, TranscribingModel
@@ -179,8 +180,12 @@ def _nothing(benchmark: str, row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def cpu_seconds(model: AudioLanguageModel, trials: Sequence[Trial]) -> Figure:
-    """CPU seconds of the whole process per second of audio, after a first clip to warm up."""
+    """CPU seconds of the whole process per second of audio, after a first clip to warm up; every
+    clip is heard anew.
+    """
     assert isinstance(model, TranscribingModel)
+    if isinstance(model, EurekaAudio):
+        model.engine.runner.encoder_cache = EncoderCache(max_bytes=0)
     spoken = [t for t in trials if t.benchmark == SPEECH and t.fields["dataset"] in JOINED_OF]
     clips = [trial.audio for trial in spread(spoken, NUM_TIMED_CLIPS)]
     model.transcribe(clips[:1], errors="return")

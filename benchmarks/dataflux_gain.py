@@ -52,7 +52,7 @@ SETS = {
         ("sound/order/position", "sound/counting/number", "mixed/together/speech/presence"),
     ),
 }
-ARMS = {"without": [f"stages.sft.mixture.weights.{name}_items=0" for name in SETS], "with": []}
+ARMS = ("without", "with")
 GROUPS = {
     "speaker and emotion": ("gender", "age", "emotion"),
     "scenes": ("first", "last", "after", "before", "times", "distinct"),
@@ -87,7 +87,8 @@ def main() -> int:
     wrong_words: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for seed in args.seeds:
         for arm in ARMS:
-            model = EurekaAudio.from_pretrained(train(args, arm, seed))
+            used = [name for name in SETS if arm == "with" and kept[name]]
+            model = EurekaAudio.from_pretrained(train(args, arm, seed, used))
             for group, answers in judge(model, trials, seed).items():
                 right[arm].setdefault(group, []).extend(answers)
             wrong_words[arm].append(words_wrong(model, trials))
@@ -123,7 +124,7 @@ def make_items(args: argparse.Namespace) -> dict[str, dict[str, int]]:
         # 1: some items failed, which costs the set these alone
         run_command("dataflux", "run", str(folder / "config.yaml"), *words, good=(0, 1))
         rows = (folder / "flux" / "kept.jsonl").read_text(encoding="utf-8").splitlines()
-        kept[name] = dict(Counter(json.loads(row)["leaf"] for row in rows))
+        kept[name] = dict(Counter(json.loads(row)["meta"]["leaf"] for row in rows))
     return kept
 
 
@@ -131,10 +132,12 @@ def _settings(args: argparse.Namespace) -> list[str]:
     return [word for one in args.set for word in ("--set", one)]
 
 
-def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
-    """The model of one arm; the second arm of a seed takes the aligned adapter of the first."""
+def train(args: argparse.Namespace, arm: str, seed: int, used: Sequence[str]) -> Path:
+    """The model of one arm, which learns from the items of the sets in use; the second arm of a
+    seed takes the aligned adapter of the first.
+    """
     run = args.runs / f"{arm}-{seed}"
-    aligned = args.runs / f"{next(iter(ARMS))}-{seed}" / "align"
+    aligned = args.runs / f"{ARMS[0]}-{seed}" / "align"
     if aligned.is_dir() and not (run / "align").exists():
         shutil.copytree(aligned, run / "align")
     data = args.runs / "data"
@@ -144,7 +147,8 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
             (data / name).symlink_to(place.resolve())
     folders = ["--data", data, "--recordings", args.recordings, "--out", run, "--cache", args.cache]
     words = [*map(str, folders), "--overlap", "ignore", f"seed={seed}"]
-    run_command("train", str(RECIPE), *words, *ARMS[arm], *args.overrides)
+    unused = [f"stages.sft.mixture.weights.{name}_items=0" for name in SETS if name not in used]
+    run_command("train", str(RECIPE), *words, *unused, *args.overrides)
     return Path(run / "model")
 
 

@@ -87,6 +87,10 @@ class RunError(EurekaAudioError):
     """
 
 
+class ForeignRunError(RunError):
+    """The folder that was named holds another run."""
+
+
 class EndpointError(EurekaAudioError):
     """A model server could not be asked, or what it sent back cannot be used.
 

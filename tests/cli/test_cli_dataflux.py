@@ -102,7 +102,7 @@ def test_the_example_runs_from_end_to_end(
     assert json.loads(capsys.readouterr().out)["totals"]["kept"] == len(rows)
 
     more = ["--set", "selection.per_leaf=1"]
-    assert main(["dataflux", "run", str(config), "--out", str(out), *more]) == 1
+    assert main(["dataflux", "run", str(config), "--out", str(out), *more]) == 2
     assert "choose another folder" in capsys.readouterr().err
     before = (out / "kept.jsonl").read_bytes()
     command = ["dataflux", "refresh", str(config), "--out", str(out), *more, "--hard-exemplars"]

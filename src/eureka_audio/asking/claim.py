@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eureka_audio.durable import atomic_write
-from eureka_audio.errors import RunError
+from eureka_audio.errors import ForeignRunError, RunError
 
 IDENTITY = "run.json"
 
@@ -19,7 +19,7 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
         identity: what JSON can hold; a run with another one is refused.
 
     Raises:
-        RunError: the folder holds another run.
+        ForeignRunError: the folder holds another run.
     """
     path = folder / IDENTITY
     if not path.exists():
@@ -31,7 +31,7 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     changed = [name for name in {**mine, **theirs} if theirs.get(name) != mine.get(name)]
     if changed:
         name = changed[0]
-        raise RunError(
+        raise ForeignRunError(
             f"expected {folder} to be empty or to hold this run, but its {name} is"
             f" {theirs.get(name)!r:.200}, not {mine.get(name)!r:.200}; choose another folder"
         )

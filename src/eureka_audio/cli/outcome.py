@@ -9,11 +9,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from eureka_audio.errors import ConfigError, EurekaAudioError, EvaluationError, ManifestError
+from eureka_audio.errors import (
+    ConfigError,
+    EurekaAudioError,
+    EvaluationError,
+    ForeignRunError,
+    ManifestError,
+)
 
 EXIT_GOOD, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 # What was asked for is not as it should be; every other error is something that went wrong.
-USAGE_ERRORS = (ConfigError, EvaluationError, ManifestError)
+USAGE_ERRORS = (ConfigError, EvaluationError, ForeignRunError, ManifestError)
 DEBUG = "EUREKA_AUDIO_DEBUG"
 
 
