@@ -18,7 +18,7 @@ from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END, token_id
 from eureka_audio.training.collator import MultimodalCollator
 from eureka_audio.training.ctc import blank_token
 from eureka_audio.training.lora import LoraConfig, add_lora
-from eureka_audio.training.multimodal import MultimodalModel, choose_trainable
+from eureka_audio.training.multimodal import MultimodalModel, choose_trainable, rows_by_length
 from eureka_audio.training.recipe import LossWeights, StageConfig
 from eureka_audio.training.workspace import Workspace, clip_encoder
 from tiny import SOUNDS, TASKS, tiny_recipe, tiny_start, workspace
@@ -303,3 +303,15 @@ def test_a_few_answers_are_learnt_by_heart(
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_rows_are_read_in_thirds_of_like_length_and_the_loss_is_that_of_all() -> None:
+    lengths = [40, 3, 17, 33, 16, 5]
+    mask = torch.tensor([[1] * n + [0] * (48 - n) for n in lengths])
+    groups = rows_by_length(mask)
+    assert [(rows.tolist(), length) for rows, length in groups] == [
+        ([1, 5], 16),
+        ([4, 2], 32),
+        ([3, 0], 48),
+    ]
+    assert [len(rows) for rows, _ in rows_by_length(mask[:2])] == [1, 1]

@@ -31,7 +31,7 @@ OPENINGS = tuple(
     .split("|")
 )
 BATCH = 16
-MAX_QUESTION_TOKENS, MAX_ANSWER_TOKENS = 40, 96
+MAX_QUESTION_TOKENS, MAX_ANSWER_TOKENS = 40, 64
 MIN_WORDS = 3  # of a question and of an answer
 SENTENCE_END = re.compile(r"(?<=[a-z)\"][.!?])(?=\s)")  # not the dot of "1. "
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"

@@ -25,6 +25,7 @@ from eureka_audio.training.trainer import BatchLoss
 PARTS = ("audio_encoder", "adapter", "ctc_head", "language_model")
 FIXED = "audio_encoder.embed_positions."  # Whisper's are sines
 UPDATES = ("lora_down", "lora_up")
+SHAPE_MULTIPLE = 16  # of the tokens of a batch: few shapes
 
 
 class MultimodalModel(nn.Module):
@@ -95,14 +96,19 @@ class MultimodalModel(nn.Module):
         labels: Tensor,
     ) -> Tensor:
         """Eq. 2, summed over the tokens learnt."""
-        output = self.model(
-            inputs_embeds=self.model.embed(input_ids, heard),
-            attention_mask=attention_mask,
-            labels=labels,
-            use_cache=False,
-        )
-        summed: Tensor = output.ntp_loss * (labels[:, 1:] != IGNORED_LABEL).sum()
-        return summed
+        assert attention_mask is not None
+        embeds = self.model.embed(input_ids, heard)
+        sums: list[Tensor] = []
+        for rows, length in rows_by_length(attention_mask):
+            learnt = labels[rows, :length]
+            output = self.model(
+                inputs_embeds=embeds[rows, :length],
+                attention_mask=attention_mask[rows, :length],
+                labels=learnt,
+                use_cache=False,
+            )
+            sums.append(output.ntp_loss * (learnt[:, 1:] != IGNORED_LABEL).sum())
+        return torch.stack(sums).sum()
 
     def _ctc_sum(self, heard: AudioFeaturesOutput, targets: Tensor, lengths: Tensor) -> Tensor:
         vocab_size = len(self.model.get_input_embeddings().weight)
@@ -136,6 +142,23 @@ class MultimodalModel(nn.Module):
             targets["letter_lengths"],
             BLANK,
         )
+
+
+def rows_by_length(attention_mask: Tensor) -> list[tuple[Tensor, int]]:
+    """Rows `(R,)` to be read together, and the longest of them.
+
+    On a GPU all of a batch: it is wide. On a CPU the short, the middle and the long third apart,
+    each padded for itself: what costs there are the tokens, padding among them.
+
+    Args:
+        attention_mask: `(B, T)`, padded at the end.
+    """
+    lengths = attention_mask.sum(dim=1)
+    order = lengths.argsort(stable=True)
+    groups = order.tensor_split(min(3, len(order))) if order.device.type == "cpu" else [order]
+    return [
+        (rows, -(-int(lengths[rows].max()) // SHAPE_MULTIPLE) * SHAPE_MULTIPLE) for rows in groups
+    ]
 
 
 def choose_trainable(
