@@ -1,7 +1,6 @@
 """A batch of rows that a language model reads on, whatever model of transformers it is."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor
 from eureka_audio.errors import ConfigError
 from eureka_audio.inference.cache import RowCache
 from eureka_audio.inference.single_row import kernels_for
-from eureka_audio.inference.token_step import TokenStep, can_step
 from eureka_audio.model import EurekaAudioForConditionalGeneration
 from eureka_audio.model.modeling import CACHE_NAME
 
@@ -95,8 +93,6 @@ class Decoding:
         """The last hidden states `(B, C, D)` of tokens that go where the cache's step says."""
         base_model = self._model.language_model.base_model
         positions_BC = self.cache.step.places
-        if self._is_one_token(inputs_embeds) and self._token_step is not None:
-            return self._token_step(inputs_embeds, self.cache)
         hidden_BCD: Tensor = base_model(
             inputs_embeds=inputs_embeds,
             attention_mask=self._mask(positions_BC),
@@ -105,17 +101,6 @@ class Decoding:
             **{CACHE_NAME: self.cache},
         ).last_hidden_state
         return hidden_BCD
-
-    @cached_property
-    def _token_step(self) -> TokenStep | None:
-        """The step written out, for a language model that has one."""
-        base_model = self._model.language_model.base_model
-        return TokenStep(base_model) if can_step(base_model) else None
-
-    def _is_one_token(self, inputs_embeds: Tensor) -> bool:
-        """Whether it is one token of one row, which looks at everything before it."""
-        has_one = inputs_embeds.shape[0] * inputs_embeds.shape[1] == 1
-        return has_one and self._window is None and self.cache.step.start is not None
 
     def _mask(self, positions_BC: Tensor) -> Any:
         """What each new token may look at: `(B, 1, C, T)`, for each kind of layer where there are
