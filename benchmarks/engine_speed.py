@@ -273,6 +273,7 @@ def measure_kernels(args: argparse.Namespace) -> Row:
         None,
     )
     low, low_scales, low_weight = rows.bfloat16(), scales.bfloat16(), weight.bfloat16()
+    low_steps = torch.rand(576 // 32, len(weight), 2).bfloat16()
 
     def vectors(row: torch.Tensor, matrix: torch.Tensor) -> None:
         with matrix_vector_products():
@@ -287,6 +288,9 @@ def measure_kernels(args: argparse.Namespace) -> Row:
         "int8, bfloat16 rows": lambda: torch._weight_int8pack_mm(low, rounded, low_scales),
         "int8, rows too (FBGEMM)": lambda: torch.ops.quantized.linear_dynamic(rows, packed, True),
         "int4, groups of 64": lambda: torch._weight_int4pack_mm_for_cpu(rows, nibbles, 64, steps),
+        "int4, groups of 32, bfloat16 rows": lambda: torch._weight_int4pack_mm_for_cpu(
+            low, nibbles, 32, low_steps
+        ),
     }
     seconds = best_times(*works.values(), num_runs=9, clock=time.process_time)
     return {
