@@ -4,10 +4,11 @@
 
     concurrent   32 requests at once against one after the other: tokens a second
     first_token  a clip of 5 s as long as it is, against the same clip in a window of 30 s
-    decode       one conversation: ours, transformers' `generate`, and the weights in 8 bits
+    decode       one conversation: ours, transformers' `generate`, and rounded weights
     kernels      weights a second that products of one row reach, each kernel torch has
-    llama        one conversation with SmolLM2-135M's own weights: ours, and llama.cpp's; needs
-                 llama-cpp-python, built for the machine, and --gguf, the catalogue's file
+    llama        one conversation with SmolLM2-135M's own weights: ours, and llama.cpp's; how near
+                 rounded weights come to float32 on a text; needs llama-cpp-python, built for the
+                 machine, and --gguf, the catalogue's file
 
 Elsewhere the decoder has the shape of SmolLM2-135M and random weights (speed does not depend on
 them), the encoder that of whisper-base. `cpu` seconds are what the process worked, `wall` seconds
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from eureka_audio.audio.clock import num_audio_tokens
 from eureka_audio.audio.features import log_mel_spectrogram
@@ -39,8 +41,8 @@ from eureka_audio.inference.decoding import Decoding
 from eureka_audio.inference.encoder_cache import EncoderCache
 from eureka_audio.inference.engine import AudioEngine
 from eureka_audio.inference.hardware import fingerprint
-from eureka_audio.inference.int8 import quantize_weights
 from eureka_audio.inference.requests import GenerationRequest
+from eureka_audio.inference.rounded_weights import ROUNDED, quantize_weights
 from eureka_audio.inference.single_row import best_times, matrix_vector_products
 from eureka_audio.joining import join
 from eureka_audio.model import EurekaAudioForConditionalGeneration
@@ -80,6 +82,18 @@ AT_MOST = {"share_of_padded"}
 LLAMA_TYPES = {"BF16": "bfloat16", "Q8_0": "int8", "Q4_0": "int4"}
 LLAMA_PART = PART_CATALOGUE["smollm2-135m"]
 LLAMA_PROMPT = "<|im_start|>user\nWhat can be heard in a harbour at night?<|im_end|>\n"
+# What rounded weights are compared on.
+TEXT = """\
+The ferry leaves at six in the morning, long before the shops along the quay have opened. A few \
+fishermen stand by the rail and talk quietly, and a woman with two children looks for a seat out \
+of the wind. When the engine starts, the gulls rise from the roof of the customs house, circle \
+once above the water and come down again on the other side of the harbour. The captain has made \
+this journey every day for nineteen years. He says that no two crossings are the same: in summer \
+the sea is so clear that one can count the stones on the bottom, and in winter the waves break \
+over the bow and freeze on the windows. Most of his passengers work in the hospital or at the \
+school on the mainland, and many of them sleep until the boat touches the pier. In the evening he \
+brings them home, ties the ropes to the same two posts, and writes down the time, the weather and \
+the number of people on board."""
 
 Row = dict[str, Any]
 
@@ -225,14 +239,16 @@ def measure_decode(args: argparse.Namespace) -> Row:
         for _ in range(3):
             theirs.append(cpu_per_step(transformers_times, model, prompt, args.tokens))
             ours.append(cpu_per_step(our_times, model, prompt, args.tokens))
-        quantize_weights(model)
-        int8 = [cpu_per_step(our_times, model, prompt, args.tokens) for _ in range(3)]
-    best = {"generate": min(theirs), "ours": min(ours), "int8": min(int8)}
+        best = {"generate": min(theirs), "ours": min(ours)}
+        for kind in ROUNDED:
+            model = make_model(args)
+            quantize_weights(model, kind)
+            best[kind] = min(cpu_per_step(our_times, model, prompt, args.tokens) for _ in range(3))
     return {
         **{f"{name}_ms_per_token": round(1000 * each, 2) for name, each in best.items()},
         **{f"{name}_tokens_per_cpu_second": round(1 / each, 2) for name, each in best.items()},
         "ours_per_generate": round(best["generate"] / best["ours"], 3),
-        "int8_per_float32": round(best["ours"] / best["int8"], 2),
+        **{f"{kind}_per_float32": round(best["ours"] / best[kind], 2) for kind in ROUNDED},
     }
 
 
@@ -259,6 +275,7 @@ def measure_kernels(args: argparse.Namespace) -> Row:
         None,
     )
     low, low_scales, low_weight = rows.bfloat16(), scales.bfloat16(), weight.bfloat16()
+    low_steps = torch.rand(576 // 32, len(weight), 2).bfloat16()
 
     def vectors(row: torch.Tensor, matrix: torch.Tensor) -> None:
         with matrix_vector_products():
@@ -273,6 +290,9 @@ def measure_kernels(args: argparse.Namespace) -> Row:
         "int8, bfloat16 rows": lambda: torch._weight_int8pack_mm(low, rounded, low_scales),
         "int8, rows too (FBGEMM)": lambda: torch.ops.quantized.linear_dynamic(rows, packed, True),
         "int4, groups of 64": lambda: torch._weight_int4pack_mm_for_cpu(rows, nibbles, 64, steps),
+        "int4, groups of 32, bfloat16 rows": lambda: torch._weight_int4pack_mm_for_cpu(
+            low, nibbles, 32, low_steps
+        ),
     }
     seconds = best_times(*works.values(), num_runs=9, clock=time.process_time)
     return {
@@ -286,27 +306,61 @@ def measure_llama(args: argparse.Namespace) -> Row:
     if args.gguf is None or sha256(args.gguf) != LLAMA_PART.sha256:
         raise SystemExit(f"expected --gguf to be the file of {LLAMA_PART.name}, got {args.gguf}")
     ours = {}
-    for name, dtype in (("bfloat16", torch.bfloat16), ("int8", torch.float32)):
+    for name in ("float32", *LLAMA_TYPES.values()):
+        dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
         model, processor = join("whisper-base", LLAMA_PART.name, dtype=dtype)
         ours[name] = model.eval()
-    quantize_weights(ours["int8"])
+        if name in ROUNDED:
+            quantize_weights(model, name)
     ids = processor.tokenizer.encode(LLAMA_PROMPT, add_special_tokens=False)
     row: Row = {"prompt_tokens": len(ids)}
+    text = processor.tokenizer.encode(TEXT, add_special_tokens=False)
+    with torch.inference_mode():
+        exact = logits_of(ours.pop("float32"), text)
+        for name, model in ours.items():
+            row |= {f"{name}_{what}": x for what, x in nearness(model, text, exact).items()}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         for kind, name in LLAMA_TYPES.items():
             llama = Llama(args.gguf, kind, Path(folder), args.threads)
             theirs, mine = [], []
             for _ in range(4):
                 theirs.append(cpu_per_step(llama.times, ids, args.tokens))
-                if name in ours:
-                    prompt = torch.tensor([ids])
-                    mine.append(cpu_per_step(our_times, ours[name], prompt, args.tokens))
+                prompt = torch.tensor([ids])
+                mine.append(cpu_per_step(our_times, ours[name], prompt, args.tokens))
             row[f"llama_cpp_{kind}_tokens_per_cpu_second"] = round(1 / min(theirs), 2)
-            if mine:
-                row[f"{name}_tokens_per_cpu_second"] = round(1 / min(mine), 2)
-                row[f"{name}_per_llama_cpp"] = round(min(theirs) / min(mine), 3)
-                row[f"{name}_logits_correlate"] = round(llama.agreement(ours[name], ids), 5)
+            row[f"{name}_tokens_per_cpu_second"] = round(1 / min(mine), 2)
+            row[f"{name}_per_llama_cpp"] = round(min(theirs) / min(mine), 3)
+            row[f"{name}_logits_correlate"] = round(llama.agreement(ours[name], ids), 5)
     return row
+
+
+def logits_of(model: EurekaAudioForConditionalGeneration, ids: list[int]) -> torch.Tensor:
+    """After each token of a text, `(T, V)`."""
+    decoding = Decoding(model)
+    decoding.start(1)
+    embeds = model.get_input_embeddings()(torch.tensor([ids]))
+    return decoding.extend(embeds, keep_all=True)[0].float()
+
+
+def nearness(
+    model: EurekaAudioForConditionalGeneration, ids: list[int], exact: torch.Tensor
+) -> Row:
+    """How near a model's logits on a text come to those of the same weights in float32."""
+    found = logits_of(model, ids)
+    is_same = found.argmax(dim=-1) == exact.argmax(dim=-1)
+    pairs = [torch.stack(pair) for pair in zip(found, exact, strict=True)]
+    following = torch.tensor(ids[1:])
+    losses = [
+        float(nn.functional.cross_entropy(logits[:-1], following)) for logits in (found, exact)
+    ]
+    return {
+        "text_tokens": len(ids),
+        "same_next_token": round(float(is_same.float().mean()), 3),
+        "logits_correlate_with_float32": round(
+            sum(float(torch.corrcoef(pair)[0, 1]) for pair in pairs) / len(pairs), 5
+        ),
+        "more_loss_than_float32": round(losses[0] - losses[1], 4),
+    }
 
 
 class Llama:

@@ -59,6 +59,7 @@ def test_speed_is_measured_in_small(script: ModuleType, capsys: pytest.CaptureFi
     code = script.main(["--parts", "decode", "first_token", "--layers", "1", "--tokens", "5"])
     measured = last_line(capsys)["parts"]
     assert measured["decode"]["int8_ms_per_token"] > 0
+    assert measured["decode"]["int4_ms_per_token"] > 0
     assert 0 < measured["first_token"]["share_of_padded"] < 1
     assert code == int(any(part["missed"] for part in measured.values()))
 

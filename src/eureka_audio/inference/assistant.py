@@ -100,8 +100,9 @@ class EurekaAudio:
         Args:
             name_or_path: "nano", which the package brings; a folder; or a hub id (owner/name).
             device: such as "cpu" or "cuda"; by default a GPU if there is one.
-            dtype: such as "float32" or "bfloat16", or "int8" for the weights of the language model
-                on a CPU; by default what the checkpoint holds, or float32 where that is faster.
+            dtype: such as "float32" or "bfloat16", or, for the weights of the language model on a
+                CPU, "int8" or "int4"; by default what the checkpoint holds, or float32 where that
+                is faster.
             allow_unverified: load a folder that has no `checksums.json`, whose damage or change
                 nobody would notice.
             **settings: as the constructor takes them.

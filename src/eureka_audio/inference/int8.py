@@ -1,17 +1,15 @@
-"""A language model whose weights take 8 bits each: a quarter of the bytes that a token reads.
+"""Weights in 8 bits: a quarter of the bytes that a token reads in float32.
 
 Each row of a matrix is rounded to 255 steps of its own; what is multiplied with it is rounded, too,
-for each product anew (FBGEMM, which torch brings; `nn.Embedding`, norms and attention stay as they
-are). So answers may differ from those in float32, and a little with the requests beside them.
+for each product anew (FBGEMM, which torch brings). So answers may differ from those in float32, and
+a little with the requests beside them.
 
 FBGEMM takes one measure for all rows. Language models make one token, the first, hundreds of times
 as loud as the others, which would leave these a few steps; so every row is brought to the same
 loudness before, and back after.
 
-Unstated: how the paper runs on a device. Of what torch offers on a CPU without 8-bit dot products
-this is the fastest: four times the weights a second of float32, where the products that round
-weights alone reach 1.9 times (8 bits) and a quarter (4 bits). torch means to drop its quantised
-tensors one day; `torch._weight_int8pack_mm`, the 1.9, would take their place.
+Unstated: how the paper runs on a device. torch means to drop its quantised tensors one day;
+`torch._weight_int8pack_mm`, which reads fewer weights a second, would take their place.
 """
 
 import warnings
@@ -19,9 +17,6 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-
-from eureka_audio.errors import ConfigError
-from eureka_audio.model import EurekaAudioForConditionalGeneration
 
 LIBRARY = "fbgemm"
 
@@ -70,22 +65,3 @@ def products_saturate() -> bool:
     packed = torch.ops.quantized.linear_prepack(largest, None)
     product = torch.ops.quantized.linear_dynamic(torch.ones(1, 64), packed, False)
     return bool((product < 63).any())
-
-
-def quantize_weights(model: EurekaAudioForConditionalGeneration) -> None:
-    """Round the weights of the language model, in place; it can then be run, and no longer saved.
-
-    Raises:
-        ConfigError: the model lies on a GPU, or torch brings no such products for this CPU.
-    """
-    libraries = getattr(torch.backends.quantized, "supported_engines", ())
-    if model.device.type != "cpu" or LIBRARY not in libraries:
-        raise ConfigError(
-            f"dtype: expected a CPU that torch has 8-bit products for, got {model.device.type} "
-            f"with {', '.join(libraries) or 'none'}; choose bfloat16 or float32"
-        )
-    language_model = model.float().language_model
-    for parent in list(language_model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, Int8Linear(child))

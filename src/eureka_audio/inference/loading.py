@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from eureka_audio.errors import CheckpointError, ConfigError
-from eureka_audio.inference.int8 import quantize_weights
+from eureka_audio.inference.rounded_weights import ROUNDED, quantize_weights
 from eureka_audio.inference.single_row import float32_is_faster
 from eureka_audio.inference.transcription.settings import (
     OPINION_KEYS,
@@ -28,7 +28,6 @@ from eureka_audio.text.letters import CTC_VOCAB_SIZE
 
 PROCESSOR_FILES = ("processor_config.json", "tokenizer.json")
 PROCESSOR_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
-INT8 = "int8"  # of the language model's weights alone, on a CPU
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 logger = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ def load(
     Args:
         name: as `find_checkpoint` takes it.
         device: as `choose_device` takes it.
-        dtype: as `choose_dtype` takes it.
+        dtype: as `choose_dtype` takes it, or what `ROUNDED` names.
         allow_unverified: whether a folder without checksums is taken as it is.
 
     Raises:
@@ -142,14 +141,15 @@ def load(
     """
     place = choose_device(device)
     folder = find_checkpoint(name)
-    wanted = torch.float32 if dtype == INT8 else choose_dtype(dtype)
+    rounded = dtype if isinstance(dtype, str) and dtype in ROUNDED else None
+    wanted = torch.float32 if rounded else choose_dtype(dtype)
     model = load_checkpoint(folder, dtype=wanted, allow_unverified=allow_unverified)
     processor = load_processor(folder)
     check_match(model, processor, str(name))
     check_settings(model, str(name))
     model = model.to(place)
-    if dtype == INT8:
-        quantize_weights(model)
+    if rounded:
+        quantize_weights(model, rounded)
     elif dtype is None and place.type == "cpu" and model.dtype == torch.bfloat16:
         model = model.float() if float32_is_faster() else model
     return model, processor
@@ -187,6 +187,6 @@ def choose_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
         return "auto"
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in DTYPES.values():
-        known = ", ".join((*DTYPES, INT8))
+        known = ", ".join((*DTYPES, *ROUNDED))
         raise ConfigError(f"dtype: expected one of {known}, got {dtype!r}; choose one")
     return chosen
