@@ -12,6 +12,7 @@ from torch import nn
 
 from eureka_audio.cli.main import _Parser, main
 from eureka_audio.cli.outcome import one_line, print_json, print_text, printable
+from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.model.integrity import CHECKSUMS_NAME
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.text.letters import CTC_VOCAB_SIZE
@@ -68,6 +69,8 @@ def test_subtitles_are_printed_for_one_file_and_written_for_several(
         ["a.wav", "--format", "pdf"],
         ["a.wav", "--language", "Klingon"],
         ["a.wav", "--num-beams", "100000"],
+        ["a.wav", "--dtype", "int3"],
+        ["a.wav", "--dtype", "int8", "--server", "http://127.0.0.1:1"],
         ["-", "-"],
     ],
 )
@@ -95,6 +98,19 @@ def test_a_recording_may_come_from_stdin(model, clips, capsys, monkeypatch) -> N
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
     assert main(["transcribe", "-", "--model", model]) == 0
     assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "int4"])
+def test_weights_may_be_kept_in_fewer_bits(dtype: str, model, clips, capsys, monkeypatch) -> None:
+    chosen = []
+    load = EurekaAudio.from_pretrained
+    monkeypatch.setattr(
+        EurekaAudio,
+        "from_pretrained",
+        lambda *args, **settings: chosen.append(settings["dtype"]) or load(*args, **settings),
+    )
+    assert main(["transcribe", clips[0], "--model", model, "--dtype", dtype]) == 0
+    assert chosen == [dtype]
 
 
 def test_a_checkpoint_without_checksums_is_loaded_only_when_told_to(

@@ -43,6 +43,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="D", help="cpu or cuda (default: a GPU if there is one)"
     )
+    add_dtype_argument(parser)
     parser.add_argument(
         "--allow-unverified",
         action="store_true",
@@ -50,6 +51,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object for each file, in order"
+    )
+
+
+def add_dtype_argument(parser: argparse.ArgumentParser) -> None:
+    """How the weights are kept."""
+    parser.add_argument(
+        "--dtype",
+        metavar="T",
+        help="float32, bfloat16, or on a CPU int8 or int4 for the language model's weights "
+        "(default: what is fastest at full precision)",
     )
 
 
@@ -75,7 +86,10 @@ def load_model(args: argparse.Namespace) -> "EurekaAudio":
 
     quieten()
     return EurekaAudio.from_pretrained(
-        args.model, device=args.device, allow_unverified=args.allow_unverified
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        allow_unverified=args.allow_unverified,
     )
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eureka_audio.cli.arguments import KEY_VARIABLE, quieten
+from eureka_audio.cli.arguments import KEY_VARIABLE, add_dtype_argument, quieten
 from eureka_audio.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="what clients may call it (default: as --model)",
     )
     parser.add_argument("--device", metavar="D", help="cpu or cuda (default: a GPU, if any)")
+    add_dtype_argument(parser)
     parser.add_argument(
         "--allow-unverified",
         action="store_true",
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         return EurekaAudio.from_pretrained(
             args.model,
             device=args.device,
+            dtype=args.dtype,
             allow_unverified=args.allow_unverified,
             batch_size=settings.max_batch_size,
         )

@@ -116,7 +116,7 @@ def connect(args: argparse.Namespace) -> "TranscriptionClient":
     from eureka_audio.clients.transcription import TranscriptionClient
     from eureka_audio.clients.wire import Endpoint
 
-    for option in ("num_beams", "device"):
+    for option in ("num_beams", "device", "dtype"):
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
             raise ConfigError(f"--{name}: expected nothing beside --server; leave it out")
