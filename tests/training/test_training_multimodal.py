@@ -315,3 +315,17 @@ def test_rows_are_read_in_thirds_of_like_length_and_the_loss_is_that_of_all() ->
         ([3, 0], 48),
     ]
     assert [len(rows) for rows, _ in rows_by_length(mask[:2])] == [1, 1]
+
+
+def test_spelling_does_not_teach_the_adapter_to_speak_louder(
+    space: Workspace, processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
+) -> None:
+    spelling = stage(losses={"next_token": 0, "ctc": 1}, trainable=["adapter"], tasks={})
+    batch = MultimodalCollator(sources, processor, spelling)(some_batch())
+    model = learner(LossWeights(next_token=0, ctc=1)).eval()
+    before = forward(model, batch).loss
+    with torch.no_grad():
+        for parameter in model.model.adapter.layer_norm.parameters():
+            parameter.mul_(3.0)
+    balance = forward(model, batch).loss - before
+    assert float(balance) == pytest.approx(0, abs=1e-4)

@@ -126,12 +126,14 @@ class MultimodalModel(nn.Module):
 
     def token_logits(self, heard: AudioFeaturesOutput, tokens: Tensor) -> Tensor:
         """Scores `(A, U, K)` of tokens `(K,)` at every audio token: the angle between the two,
-        times the square root of the width.
+        times the square root of the width. How loud the adapter speaks plays no part: it would
+        learn to shout, and the language model would read over it.
         """
         embeddings_VD = self.model.get_input_embeddings().weight.detach()
-        square = embeddings_VD.float().pow(2).mean()
-        scale = 1 / (embeddings_VD.shape[1] ** 0.5 * square)
-        return nn.functional.linear(heard.by_window() * scale, embeddings_VD[tokens])
+        scale = embeddings_VD.float().pow(2).mean().rsqrt() / embeddings_VD.shape[1] ** 0.5
+        heard_AUD = heard.by_window()
+        even_AUD = nn.functional.rms_norm(heard_AUD.float(), heard_AUD.shape[-1:], eps=1e-6)
+        return nn.functional.linear(even_AUD * scale, embeddings_VD[tokens])
 
     def _letters_sum(self, heard: AudioFeaturesOutput, targets: Mapping[str, Tensor]) -> Tensor:
         assert heard.ctc_logits is not None
