@@ -15,24 +15,7 @@ from acceptance_rows import CPU_ROW, ROWS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-RESULTS = ROOT / "benchmarks" / "results"
-FIRST, *FURTHER = "acceptance.json", "acceptance_small.json"
-
-
-def merged() -> dict[str, Any]:
-    """The result of the first model and its peers, with the columns of further models behind ours.
-
-    They must have been asked the same items.
-    """
-    result: dict[str, Any] = json.loads((RESULTS / FIRST).read_text("utf-8"))
-    columns = list(result["results"].items())
-    for name in FURTHER:
-        further = json.loads((RESULTS / name).read_text("utf-8"))
-        asked = [(r["split"], r["limit"]) for r in (result, further)]
-        if asked[0] != asked[1]:
-            raise SystemExit(f"{name}: expected the items of {FIRST}, {asked[0]}, got {asked[1]}")
-        columns.insert(1, (further["model"], further["results"][further["model"]]))
-    return {**result, "results": dict(columns)}
+RESULT = ROOT / "benchmarks" / "results" / "acceptance.json"
 
 
 def acceptance_table(result: dict[str, Any]) -> str:
@@ -40,7 +23,7 @@ def acceptance_table(result: dict[str, Any]) -> str:
     if result["split"] != "test":
         raise SystemExit(f"expected figures of test, got those of {result['split']}")
     models = list(result["results"])
-    titles = [name if " " in name else f"`{name}`" for name in models]
+    titles = [f"`{name}`" if name == result["model"] else name for name in models]
     rows = [
         f"| what | {' | '.join(titles)} | must | stretch | items |",
         "|---" + "|--:" * (len(models) + 3) + "|",
@@ -67,7 +50,7 @@ BEGIN, END = "<!-- figures:begin -->\n", "\n<!-- figures:end -->"
 
 def with_table(text: str) -> str:
     """The text with the table as the results have it."""
-    table = acceptance_table(merged())
+    table = acceptance_table(json.loads(RESULT.read_text("utf-8")))
     if BEGIN not in text or END not in text:
         raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in the README")
     head, rest = text.split(BEGIN, 1)

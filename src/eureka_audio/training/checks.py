@@ -28,7 +28,7 @@ def check_recipe(space: Workspace) -> None:
     found: dict[str, ClipSource] = {}
     for name, stage in space.recipe.stages.items():
         try:
-            for source in sorted({*stage.mixture.weights, *stage.tasks, *stage.evaluate}):
+            for source in sorted({*stage.source_names, *stage.tasks, *stage.evaluate}):
                 if source not in found:
                     found[source] = space.source(source)
                     check_files(found[source])
