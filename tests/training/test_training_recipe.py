@@ -213,9 +213,6 @@ def test_a_recipe_begins_with_two_parts_or_one_whole() -> None:
         tiny_recipe(encoder=None)
     whole = {"start": "nano", "encoder": None, "language_model": None}
     assert tiny_recipe(**whole).start == "nano"
-    assert tiny_recipe(**{**whole, "encoder": "whisper-base"}).encoder == "whisper-base"
-    with pytest.raises(ValueError, match="encoder and language_model, or start"):
-        tiny_recipe(encoder=None, language_model=None)
     with pytest.raises(ValueError, match="model: has no effect"):
         tiny_recipe(**whole, model={"ctc_vocab_size": 29})
     with pytest.raises(ValueError, match="named other than"):

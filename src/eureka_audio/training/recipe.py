@@ -259,8 +259,7 @@ class Recipe(Config):
         seed: of everything drawn at random.
         encoder: a part of the catalogue, a folder, a hub id, or an Eureka-Audio checkpoint.
         language_model: the same.
-        start: a whole Eureka-Audio model to go on with, in place of both (fine-tuning); an
-            `encoder` beside it, of the same shape, takes the place of its own.
+        start: a whole Eureka-Audio model to go on with, in place of both (fine-tuning).
         model: what the parts do not say.
         held_out: files of sentences that no text may say (`--data` is where).
         sources: material by name.
@@ -286,8 +285,8 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
         """Two parts, or one whole."""
-        is_whole, has_decoder = self.start is not None, self.language_model is not None
-        if is_whole == has_decoder or not (is_whole or self.encoder):
+        parts = (self.encoder, self.language_model)
+        if (self.start is None) != all(parts) or (self.start is not None and any(parts)):
             raise ValueError("expected encoder and language_model, or start, and not both")
         if self.start is not None and self.model != ModelConfig():
             raise ValueError("model: has no effect on a model that is there already; drop it")
