@@ -59,7 +59,6 @@ GROUPS = {
     "sounds and instruments": ("sound", "instrument"),
     "digits": ("digit",),
 }
-NUM_PER_SKILL, NUM_TRANSCRIPTS = 150, 150
 MAX_SECONDS = 30.0
 
 
@@ -71,6 +70,7 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/gain"))
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=150, help="of questions of a kind, sentences")
     parser.add_argument("--set", action="append", default=[], help="of DataFlux, KEY=VALUE")
     parser.add_argument("--items-only", action="store_true", help="make the items, train nothing")
     parser.add_argument("--out", type=Path)
@@ -97,6 +97,7 @@ def main() -> int:
         "items": kept,
         "seeds": args.seeds,
         "overrides": args.overrides,
+        "limit": args.limit,
         "questions": summarise(right),
         "words_wrong": wrong_words,
     }
@@ -162,8 +163,8 @@ def gathered(args: argparse.Namespace) -> list[Trial]:
             fields = trial.fields
             kinds.setdefault((str(fields["skill"]), str(fields["dataset"])), []).append(trial)
     spoken = [transcript_trial(c) for c in clips if dataset_of(c) == "speechocean762"]
-    chosen = [one for kind in kinds.values() for one in spread(kind, NUM_PER_SKILL)]
-    return chosen + spread(spoken, NUM_TRANSCRIPTS)
+    chosen = [one for kind in kinds.values() for one in spread(kind, args.limit)]
+    return chosen + spread(spoken, args.limit)
 
 
 def judge(model: EurekaAudio, trials: Sequence[Trial], seed: int) -> dict[str, list[Measured]]:

@@ -328,4 +328,4 @@ def test_spelling_does_not_teach_the_adapter_to_speak_louder(
         for parameter in model.model.adapter.layer_norm.parameters():
             parameter.mul_(3.0)
     balance = forward(model, batch).loss - before
-    assert float(balance) == pytest.approx(0, abs=1e-4)
+    assert float(balance.detach()) == pytest.approx(0, abs=1e-4)
