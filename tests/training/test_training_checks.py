@@ -39,6 +39,7 @@ def test_a_sound_recipe_passes_and_leaves_nothing(folder: Path) -> None:
     ("stage", "changes", "message"),
     [
         ("align", {"mixture": {"weights": {"wards": 1}}}, r"stages\.align: .*got 'wards'"),
+        ("align", {"mixture": {"weights": {"words": 1, "wards": 0}}}, "got 'wards'"),
         ("stage1", {"evaluate": {"nobody": "transcribe"}}, "got 'nobody'"),
         ("stage1", {"evaluate": {"words_dev": "sound"}}, "'words_dev' that suit its clips"),
         ("align", {"mixture": {"weights": {"sounds": 1}}}, "clips with a transcript"),
@@ -52,6 +53,17 @@ def test_what_fits_nothing_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         check_recipe(workspace(folder, recipe=changed(stage, **changes)))
+
+
+def test_a_source_without_weight_is_not_asked_for(folder: Path) -> None:
+    def check(weight: float) -> None:
+        recipe = changed("align", mixture={"weights": {"words": 1, "gone": weight}}).model_dump()
+        recipe["sources"]["gone"] = {"manifest": "gone"}
+        check_recipe(workspace(folder, recipe=Recipe.model_validate(recipe)))
+
+    check(0)
+    with pytest.raises(ManifestError, match="gone"):
+        check(1)
 
 
 def test_a_task_that_is_misspelt_names_its_neighbour(folder: Path) -> None:

@@ -28,7 +28,10 @@ def check_recipe(space: Workspace) -> None:
     found: dict[str, ClipSource] = {}
     for name, stage in space.recipe.stages.items():
         try:
-            for source in sorted({*stage.source_names, *stage.tasks, *stage.evaluate}):
+            # What has no weight is not asked for, but a name the recipe lacks is a mistake.
+            unknown = stage.mixture.weights.keys() - space.recipe.sources.keys()
+            named = {*stage.source_names, *stage.tasks, *stage.evaluate}
+            for source in sorted(named | unknown):
                 if source not in found:
                     found[source] = space.source(source)
                     check_files(found[source])

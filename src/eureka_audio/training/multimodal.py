@@ -17,6 +17,7 @@ from eureka_audio.model.modeling import (
     EurekaAudioForConditionalGeneration,
 )
 from eureka_audio.text.letters import BLANK
+from eureka_audio.training.collator import SHAPE_MULTIPLE
 from eureka_audio.training.ctc import SAMPLED_TOKENS, ctc_loss_sum, sampled_tokens
 from eureka_audio.training.lora import LoraConfig
 from eureka_audio.training.recipe import LossWeights
@@ -25,7 +26,6 @@ from eureka_audio.training.trainer import BatchLoss
 PARTS = ("audio_encoder", "adapter", "ctc_head", "language_model")
 FIXED = "audio_encoder.embed_positions."  # Whisper's are sines
 UPDATES = ("lora_down", "lora_up")
-SHAPE_MULTIPLE = 16  # of the tokens of a batch: few shapes
 
 
 class MultimodalModel(nn.Module):
