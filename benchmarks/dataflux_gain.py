@@ -5,8 +5,8 @@
 Makes items from all training recordings and the composed scenes of `--data`
 (`benchmarks/dataflux_gain.yaml`), then trains `recipes/ablation-dataflux.yaml` twice for each seed,
 from the same aligned adapter: on transcripts and captions alone, and with half of the samples drawn
-from the items. Judged are questions with choices about test recordings and test scenes. What exists
-is not made again. Prints a table, then one line of JSON.
+from the items, each of them as often as any other. Judged are questions with choices about test
+recordings and test scenes. What exists is not made again. Prints a table, then one line of JSON.
 
 Source: paper section 5.1 and its ablation, which reports +7.7 on MMAU and +5.5 on MMAR.
 """
@@ -26,6 +26,7 @@ import numpy as np
 from acceptance import record, run_command, spread
 
 from eureka_audio import EurekaAudio
+from eureka_audio.config import load_config
 from eureka_audio.data.evaluation_set import (
     dataset_of,
     question_trials,
@@ -37,6 +38,7 @@ from eureka_audio.evaluation.metrics import word_error_rate
 from eureka_audio.evaluation.statistics import Measured, compare
 from eureka_audio.evaluation.trials import Trial
 from eureka_audio.manifest import write_manifest
+from eureka_audio.training.recipe import Recipe
 
 HERE = Path(__file__).resolve().parent
 RECIPE = HERE.parent / "recipes" / "ablation-dataflux.yaml"
@@ -47,11 +49,10 @@ SETS = {
     "digits": (("fsdd",), ("speech/interaction/content/digit",)),
     "sounds": (("esc10", "sound_effects"), ("sound/events/identity/which",)),
     "instruments": (("philharmonia",), ("music/instrument/name",)),
-    "scenes": (
-        ("scenes",),
-        ("sound/order/position", "sound/counting/number", "mixed/together/speech/presence"),
-    ),
+    "order": (("scenes",), ("sound/order/position", "sound/counting/number")),
+    "together": (("scenes",), ("mixed/together/speech/presence",)),
 }
+ITEMS_SHARE = 0.5  # of the samples of the second arm; every kept item is as likely as any other
 ARMS = ("without", "with")
 GROUPS = {
     "speaker and emotion": ("gender", "age", "emotion"),
@@ -87,8 +88,8 @@ def main() -> int:
     wrong_words: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for seed in args.seeds:
         for arm in ARMS:
-            used = [name for name in SETS if arm == "with" and kept[name]]
-            model = EurekaAudio.from_pretrained(train(args, arm, seed, used))
+            numbers = {name: sum(kept[name].values()) * (arm == "with") for name in SETS}
+            model = EurekaAudio.from_pretrained(train(args, arm, seed, numbers))
             for group, answers in judge(model, trials, seed).items():
                 right[arm].setdefault(group, []).extend(answers)
             wrong_words[arm].append(words_wrong(model, trials))
@@ -133,9 +134,9 @@ def _settings(args: argparse.Namespace) -> list[str]:
     return [word for one in args.set for word in ("--set", one)]
 
 
-def train(args: argparse.Namespace, arm: str, seed: int, used: Sequence[str]) -> Path:
-    """The model of one arm, which learns from the items of the sets in use; the second arm of a
-    seed takes the aligned adapter of the first.
+def train(args: argparse.Namespace, arm: str, seed: int, numbers: dict[str, int]) -> Path:
+    """The model of one arm, which learns from so many items of each set; the second arm of a seed
+    takes the aligned adapter of the first.
     """
     run = args.runs / f"{arm}-{seed}"
     aligned = args.runs / f"{ARMS[0]}-{seed}" / "align"
@@ -148,9 +149,16 @@ def train(args: argparse.Namespace, arm: str, seed: int, used: Sequence[str]) ->
             (data / name).symlink_to(place.resolve())
     folders = ["--data", data, "--recordings", args.recordings, "--out", run, "--cache", args.cache]
     words = [*map(str, folders), "--overlap", "ignore", f"seed={seed}"]
-    unused = [f"stages.sft.mixture.weights.{name}_items=0" for name in SETS if name not in used]
-    run_command("train", str(RECIPE), *words, *unused, *args.overrides)
+    run_command("train", str(RECIPE), *words, *weights(numbers), *args.overrides)
     return Path(run / "model")
+
+
+def weights(numbers: dict[str, int]) -> list[str]:
+    """Settings by which items are drawn: from each set as often as it holds items."""
+    plain = load_config(Recipe, RECIPE, []).stages["sft"].mixture.weights
+    others = sum(weight for name, weight in plain.items() if not name.endswith("_items"))
+    each = others * ITEMS_SHARE / (1 - ITEMS_SHARE) / max(sum(numbers.values()), 1)
+    return [f"stages.sft.mixture.weights.{n}_items={each * k:.4f}" for n, k in numbers.items()]
 
 
 def gathered(args: argparse.Namespace) -> list[Trial]:

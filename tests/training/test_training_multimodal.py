@@ -1,6 +1,7 @@
 """Learning on tasks: the losses, the parts that learn, the batches of conversations."""
 
 import logging
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,12 @@ from eureka_audio.text.tokenizer import END_OF_TEXT, TURN_END, token_id
 from eureka_audio.training.collator import MultimodalCollator
 from eureka_audio.training.ctc import blank_token
 from eureka_audio.training.lora import LoraConfig, add_lora
-from eureka_audio.training.multimodal import MultimodalModel, choose_trainable, rows_by_length
+from eureka_audio.training.multimodal import (
+    GROUP_COST,
+    MultimodalModel,
+    choose_trainable,
+    rows_by_length,
+)
 from eureka_audio.training.recipe import LossWeights, StageConfig
 from eureka_audio.training.workspace import Workspace, clip_encoder
 from tiny import SOUNDS, TASKS, tiny_recipe, tiny_start, workspace
@@ -305,15 +311,24 @@ def test_a_few_answers_are_learnt_by_heart(
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_rows_are_read_in_thirds_of_like_length_and_the_loss_is_that_of_all() -> None:
-    lengths = [40, 3, 17, 33, 16, 5]
-    mask = torch.tensor([[1] * n + [0] * (48 - n) for n in lengths])
+def test_rows_of_like_length_are_read_together() -> None:
+    lengths = [90, 3, 17, 33, 16, 5, 90, 31]
+    mask = torch.tensor([[1] * n + [0] * (96 - n) for n in lengths])
     groups = rows_by_length(mask)
     assert [(rows.tolist(), length) for rows, length in groups] == [
-        ([1, 5], 16),
-        ([4, 2], 32),
-        ([3, 0], 48),
+        ([1, 5, 4], 16),
+        ([2, 7, 3], 48),
+        ([0, 6], 96),
     ]
+    alone = min(
+        sum((end - start) * max(padded[start:end]) + GROUP_COST for start, end in pairwise(cuts))
+        for padded in [sorted(-(-n // 16) * 16 for n in lengths)]
+        for inner in range(len(lengths))
+        for middle in combinations(range(1, len(lengths)), inner)
+        for cuts in [(0, *middle, len(lengths))]
+    )
+    assert sum(len(rows) * length + GROUP_COST for rows, length in groups) == alone
+    assert [len(rows) for rows, _ in rows_by_length(mask[[0, 6]])] == [2]
     assert [len(rows) for rows, _ in rows_by_length(mask[:2])] == [1, 1]
 
 
@@ -329,3 +344,37 @@ def test_spelling_does_not_teach_the_adapter_to_speak_louder(
             parameter.mul_(3.0)
     balance = forward(model, batch).loss - before
     assert float(balance.detach()) == pytest.approx(0, abs=1e-4)
+
+
+def test_spelling_in_the_tokens_own_directions(
+    space: Workspace, processor: EurekaAudioProcessor, sources: dict[str, ClipSource]
+) -> None:
+    spelling = LossWeights(next_token=0, ctc=1, cosine=2)
+    settings = stage(losses=spelling.model_dump(), trainable=["adapter"], tasks={})
+    batch = MultimodalCollator(sources, processor, settings)(some_batch())
+    model = learner(spelling).eval()
+    plain = learner(LossWeights(next_token=0, ctc=1)).eval()
+    output = forward(model, batch)
+    far = output.metrics["cosine_loss"]
+    torch.testing.assert_close(output.loss, forward(plain, batch).loss + 2 * far)
+    heard = model.model.get_audio_features(batch["input_features"], batch["feature_lengths"])
+    embeddings = model.model.get_input_embeddings().weight
+    near = nn.functional.cosine_similarity(heard.audio_embeds[:, None], embeddings, dim=-1)
+    logits = model.token_logits(heard, torch.arange(len(embeddings)))
+    is_real = torch.arange(logits.shape[1]) < heard.token_lengths[:, None]
+    spelt = logits[is_real].argmax(dim=-1)
+    torch.testing.assert_close(far, 1 - near.gather(1, spelt[:, None]).mean())
+    choose_trainable(model.model, ["adapter"])
+    optimizer = torch.optim.AdamW(model.model.adapter.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        forward(model, batch).loss.backward()
+        optimizer.step()
+    assert float(forward(model, batch).metrics["cosine_loss"]) < 0.7 * float(far)
+
+
+def test_nothing_said_is_spelt_as_a_space(processor: EurekaAudioProcessor) -> None:
+    tokenizer = processor.tokenizer
+    assert tokenizer.decode([blank_token(tokenizer)]) == " "
+    words = tokenizer.encode("one two", add_special_tokens=False)
+    assert blank_token(tokenizer) not in words

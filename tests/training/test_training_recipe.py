@@ -193,6 +193,7 @@ def test_a_source_is_one_of_three_and_there(tmp_path: Path) -> None:
         ({"losses": {"next_token": 0, "ctc": 1}}, "next_token is 0"),
         ({"losses": {"letters": 1}}, "expected ctc_head"),
         ({"losses": {"next_token": 0}}, "a weight above 0"),
+        ({"losses": {"cosine": 1}}, "cosine: without effect where ctc is 0"),
         ({"trainable": ["adapter", "ctc_head"]}, "learns nothing"),
         ({"tasks": {"words": {"transcribe": 1}}}, r"got none for \['sounds'\]"),
         ({"text": ["chats"]}, "without effect where text_share is 0"),

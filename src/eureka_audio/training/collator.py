@@ -165,6 +165,7 @@ class MultimodalCollator:
         }, {
             "letters": num_learnt(letter_lengths, frames),
             "ctc": num_learnt(token_lengths, tokens),
+            "cosine": int(tokens.sum()),
             "audio_tokens": int(tokens.sum()),
         }
 

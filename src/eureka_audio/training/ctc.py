@@ -18,7 +18,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from eureka_audio.records import AudioClip
 from eureka_audio.tasks.catalogue import LANGUAGES
 from eureka_audio.text.letters import BLANK, CHARACTERS
-from eureka_audio.text.tokenizer import END_OF_TEXT, token_id
+from eureka_audio.text.tokenizer import encode_plain
 
 UNKNOWN = -1  # the length of a target that is not known
 SAMPLED_TOKENS = 4096  # that stand for all of a vocabulary that no target of a batch holds
@@ -152,9 +152,12 @@ def greedy_letters(logits_ALV: Tensor, frame_lengths: Tensor) -> list[str]:
 
 
 def blank_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that stands for nothing said: the end of a text, which no transcript holds."""
-    has_end = END_OF_TEXT in tokenizer.get_added_vocab()
-    return token_id(tokenizer, END_OF_TEXT) if has_end else int(tokenizer.pad_token_id)
+    """The token that stands for nothing said, which most audio tokens spell: a lone space, which no
+    normalised transcript holds and over which a language model reads on (`docs/decisions.md`). The
+    padding where a vocabulary has no such token.
+    """
+    space = encode_plain(tokenizer, " ")
+    return space[0] if len(space) == 1 else int(tokenizer.pad_token_id)
 
 
 def spoken_words(clip: AudioClip) -> str | None:

@@ -6,6 +6,7 @@ Source: paper sections 4 and 5.2.
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from eureka_audio.training.trainer import BatchLoss
 PARTS = ("audio_encoder", "adapter", "ctc_head", "language_model")
 FIXED = "audio_encoder.embed_positions."  # Whisper's are sines
 UPDATES = ("lora_down", "lora_up")
+GROUP_COST = 40  # tokens' worth of work that a further pass over the weights costs on a CPU
 
 
 class MultimodalModel(nn.Module):
@@ -71,7 +73,7 @@ class MultimodalModel(nn.Module):
             assert labels is not None
             parts["next_token"] = self._next_token_sum(heard, input_ids, attention_mask, labels)
         if self.losses.ctc:
-            parts["ctc"] = self._ctc_sum(heard, targets["tokens"], targets["token_lengths"])
+            parts |= self._spelling_sums(heard, targets["tokens"], targets["token_lengths"])
         if self.losses.letters:
             parts["letters"] = self._letters_sum(heard, targets)
         shares = {name: part / max(totals[name], 1) for name, part in parts.items()}
@@ -110,27 +112,40 @@ class MultimodalModel(nn.Module):
             sums.append(output.ntp_loss * (learnt[:, 1:] != IGNORED_LABEL).sum())
         return torch.stack(sums).sum()
 
-    def _ctc_sum(self, heard: AudioFeaturesOutput, targets: Tensor, lengths: Tensor) -> Tensor:
+    def _spelling_sums(
+        self, heard: AudioFeaturesOutput, targets: Tensor, lengths: Tensor
+    ) -> dict[str, Tensor]:
+        """How badly the targets are spelt, and how far what is said is from what it spells."""
         vocab_size = len(self.model.get_input_embeddings().weight)
         number = SAMPLED_TOKENS if self.training else vocab_size
         tokens, added = sampled_tokens(targets, self.blank_id, vocab_size, number)
         places = torch.zeros(vocab_size, dtype=targets.dtype, device=targets.device)
         places[tokens] = torch.arange(len(tokens), dtype=targets.dtype, device=targets.device)
-        return ctc_loss_sum(
-            self.token_logits(heard, tokens) + added,
-            heard.token_lengths,
-            places[targets],
-            lengths,
-            int(places[self.blank_id]),
-        )
+        logits_AUK = self.token_logits(heard, tokens)
+        sums = {
+            "ctc": ctc_loss_sum(
+                logits_AUK + added,
+                heard.token_lengths,
+                places[targets],
+                lengths,
+                int(places[self.blank_id]),
+            )
+        }
+        if self.losses.cosine:
+            best = zip(logits_AUK.argmax(dim=-1), heard.token_lengths.tolist(), strict=True)
+            spelt = tokens[torch.cat([row[:length] for row, length in best])]
+            meant = self.model.get_input_embeddings().weight.detach()[spelt]
+            near = nn.functional.cosine_similarity(heard.audio_embeds.float(), meant.float())
+            sums["cosine"] = (1 - near).sum()
+        return sums
 
     def token_logits(self, heard: AudioFeaturesOutput, tokens: Tensor) -> Tensor:
         """Scores `(A, U, K)` of tokens `(K,)` at every audio token: the angle between the two,
-        times the square root of the width. How loud the adapter speaks plays no part: it would
-        learn to shout, and the language model would read over it.
+        times twice the square root of the width. How loud the adapter speaks plays no part: it
+        would learn to shout, and the language model would read over it.
         """
         embeddings_VD = self.model.get_input_embeddings().weight.detach()
-        scale = embeddings_VD.float().pow(2).mean().rsqrt() / embeddings_VD.shape[1] ** 0.5
+        scale = 2 * embeddings_VD.float().pow(2).mean().rsqrt() / embeddings_VD.shape[1] ** 0.5
         heard_AUD = heard.by_window()
         even_AUD = nn.functional.rms_norm(heard_AUD.float(), heard_AUD.shape[-1:], eps=1e-6)
         return nn.functional.linear(even_AUD * scale, embeddings_VD[tokens])
@@ -147,20 +162,35 @@ class MultimodalModel(nn.Module):
 
 
 def rows_by_length(attention_mask: Tensor) -> list[tuple[Tensor, int]]:
-    """Rows `(R,)` to be read together, and the longest of them.
+    """Rows `(R,)` to be read together, and how far.
 
-    On a GPU all of a batch: it is wide. On a CPU the short, the middle and the long third apart,
-    each padded for itself: what costs there are the tokens, padding among them.
+    On a GPU all of a batch: it is wide. On a CPU, where what costs are the tokens, padding among
+    them, rows of like length, grouped so that all groups together cost least.
 
     Args:
         attention_mask: `(B, T)`, padded at the end.
     """
     lengths = attention_mask.sum(dim=1)
     order = lengths.argsort(stable=True)
-    groups = order.tensor_split(min(3, len(order))) if order.device.type == "cpu" else [order]
-    return [
-        (rows, -(-int(lengths[rows].max()) // SHAPE_MULTIPLE) * SHAPE_MULTIPLE) for rows in groups
-    ]
+    padded = [-(-n // SHAPE_MULTIPLE) * SHAPE_MULTIPLE for n in lengths[order].tolist()]
+    sizes = _cheapest_groups(padded) if order.device.type == "cpu" else [len(padded)]
+    ends = list(accumulate(sizes))
+    return [(rows, padded[end - 1]) for rows, end in zip(order.split(sizes), ends, strict=True)]
+
+
+def _cheapest_groups(lengths: Sequence[int]) -> list[int]:
+    """Sizes of the groups of ascending lengths that cost least: a group is as long as its longest
+    row in each row, and costs `GROUP_COST` beside. By dynamic programming.
+    """
+    best: list[tuple[int, list[int]]] = [(0, [])]  # of the first rows: the cost, the sizes
+    for end, length in enumerate(lengths, start=1):
+        best.append(
+            min(
+                (cost + (end - start) * length + GROUP_COST, [*sizes, end - start])
+                for start, (cost, sizes) in enumerate(best)
+            )
+        )
+    return best[-1][1]
 
 
 def choose_trainable(

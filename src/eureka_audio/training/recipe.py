@@ -114,18 +114,24 @@ class LossWeights(Config):
 
     Attributes:
         next_token: the answers to the stage's tasks (Eq. 2), with the router's balance (Eq. 4).
-        ctc: what is said, spelt by the adapter in tokens of the language model, which is not run.
+        ctc: what is heard, spelt by the adapter in tokens of the language model, which is not run.
+        cosine: beside `ctc`, how far each audio token points away from the embedding of the token
+            that it spells. Only what points the same way can be read by the language model as it
+            stands: `ctc` is content with any direction that tells tokens apart.
         letters: what is said, spelt by the letters' head on the encoder.
     """
 
     next_token: NonNegativeFloat = 1.0
     ctc: NonNegativeFloat = 0.0
+    cosine: NonNegativeFloat = 0.0
     letters: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
     def _check_some(self) -> Self:
         if not any((self.next_token, self.ctc, self.letters)):
             raise ValueError("expected a weight above 0, got none; then nothing is learnt")
+        if self.cosine and not self.ctc:
+            raise ValueError("cosine: without effect where ctc is 0, which tells what is spelt")
         return self
 
     @property
