@@ -4,7 +4,7 @@
 
 Makes items from all training recordings and the composed scenes of `--data`
 (`benchmarks/dataflux_gain.yaml`), then trains `recipes/ablation-dataflux.yaml` twice for each seed,
-from the same aligned adapter: on transcripts and captions alone, and with half of the samples drawn
+from the same aligned adapter: on transcripts and captions alone, and with a quarter of the samples
 from the items, each of them as often as any other. Judged are questions with choices about test
 recordings and test scenes. What exists is not made again. Prints a table, then one line of JSON.
 
@@ -52,7 +52,7 @@ SETS = {
     "order": (("scenes",), ("sound/order/position", "sound/counting/number")),
     "together": (("scenes",), ("mixed/together/speech/presence",)),
 }
-ITEMS_SHARE = 0.5  # of the samples of the second arm; every kept item is as likely as any other
+ITEMS_SHARE = 0.25  # of the samples of the second arm; every kept item is as likely as any other
 ARMS = ("without", "with")
 GROUPS = {
     "speaker and emotion": ("gender", "age", "emotion"),

@@ -21,6 +21,7 @@ from eureka_audio.training.ctc import blank_token
 from eureka_audio.training.lora import LoraConfig, add_lora
 from eureka_audio.training.multimodal import (
     GROUP_COST,
+    TOKEN_WEIGHT,
     MultimodalModel,
     choose_trainable,
     rows_by_length,
@@ -363,7 +364,9 @@ def test_spelling_in_the_tokens_own_directions(
     logits = model.token_logits(heard, torch.arange(len(embeddings)))
     is_real = torch.arange(logits.shape[1]) < heard.token_lengths[:, None]
     spelt = logits[is_real].argmax(dim=-1)
-    torch.testing.assert_close(far, 1 - near.gather(1, spelt[:, None]).mean())
+    apart = 1 - near.gather(1, spelt[:, None])[:, 0]
+    weights = torch.where(spelt == model.blank_id, 1.0, TOKEN_WEIGHT)
+    torch.testing.assert_close(far, (weights * apart).mean())
     choose_trainable(model.model, ["adapter"])
     optimizer = torch.optim.AdamW(model.model.adapter.parameters(), 1e-2)
     for _ in range(20):

@@ -27,6 +27,7 @@ from eureka_audio.training.trainer import BatchLoss
 PARTS = ("audio_encoder", "adapter", "ctc_head", "language_model")
 FIXED = "audio_encoder.embed_positions."  # Whisper's are sines
 UPDATES = ("lora_down", "lora_up")
+TOKEN_WEIGHT = 4.0  # a token that is spelt, beside a blank, in the loss `cosine`
 GROUP_COST = 40  # tokens' worth of work that a further pass over the weights costs on a CPU
 
 
@@ -136,7 +137,8 @@ class MultimodalModel(nn.Module):
             spelt = tokens[torch.cat([row[:length] for row, length in best])]
             meant = self.model.get_input_embeddings().weight.detach()[spelt]
             near = nn.functional.cosine_similarity(heard.audio_embeds.float(), meant.float())
-            sums["cosine"] = (1 - near).sum()
+            weights = torch.where(spelt == self.blank_id, 1.0, TOKEN_WEIGHT)
+            sums["cosine"] = (weights * (1 - near)).sum()
         return sums
 
     def token_logits(self, heard: AudioFeaturesOutput, tokens: Tensor) -> Tensor:
