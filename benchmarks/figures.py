@@ -15,30 +15,43 @@ from acceptance_rows import CPU_ROW, ROWS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-RESULT = ROOT / "benchmarks" / "results" / "acceptance.json"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def acceptance_table(result: dict[str, Any]) -> str:
-    """The acceptance figures as a Markdown table; they must be of `test`."""
-    if result["split"] != "test":
-        raise SystemExit(f"expected figures of test, got those of {result['split']}")
-    models = list(result["results"])
-    titles = [f"`{name}`" if name == result["model"] else name for name in models]
+def acceptance_table(result: dict[str, Any], *further: dict[str, Any]) -> str:
+    """The acceptance figures as a Markdown table; they must be of `test`.
+
+    Args:
+        result: of the default model, with its peers.
+        *further: of other models of ours, on the same items.
+    """
+    for key, expected in (("split", "test"), ("limit", result["limit"])):
+        if found := [each[key] for each in (result, *further) if each[key] != expected]:
+            raise SystemExit(f"expected figures of {key} {expected}, got those of {found[0]}")
+    ours = [each["model"] for each in (result, *further)]
+    figures = {m: f["figures"] for each in (result, *further) for m, f in each["results"].items()}
+    models = [*ours, *(name for name in figures if name not in ours)]
+    titles = [f"`{name}`" if name in ours else name for name in models]
     rows = [
         f"| what | {' | '.join(titles)} | must | stretch | items |",
         "|---" + "|--:" * (len(models) + 3) + "|",
     ]
     for row in (*ROWS, CPU_ROW):
-        figures = [result["results"][name]["figures"].get(row.name) for name in models]
-        ours = figures[models.index(result["model"])]
-        if ours is None:
+        if row.name not in figures[ours[0]]:
             continue
-        cells = ["" if figure is None else shown(row, figure["value"]) for figure in figures]
-        if not row.is_met(ours["value"]):
-            cells[models.index(result["model"])] += " (missed)"
+        cells: list[str] = []
+        for name in models:
+            figure = figures[name].get(row.name)
+            cells.append("" if figure is None else shown(row, figure["value"]))
+            if figure is not None and name in ours and not row.is_met(figure["value"]):
+                cells[-1] += " (missed)"
         goals = ["" if goal is None else shown(row, goal) for goal in (row.must, row.stretch)]
-        rows.append(f"| {' | '.join([row.title, *cells, *goals, str(ours['items'])])} |")
-    source = f"From `benchmarks/results/acceptance.json`, measured at commit `{result['commit']}`"
+        items = str(figures[ours[0]][row.name]["items"])
+        rows.append(f"| {' | '.join([row.title, *cells, *goals, items])} |")
+    commits = ", ".join(
+        f"`{each['model']}` at commit `{each['commit']}`" for each in (result, *further)
+    )
+    source = f"From `benchmarks/results/acceptance*.json`, measured {commits}"
     if (limit := result["limit"]) is not None:
         source += f", on at most {limit} items of each kind, spread over all of them"
     source += "."
@@ -50,7 +63,8 @@ BEGIN, END = "<!-- figures:begin -->\n", "\n<!-- figures:end -->"
 
 def with_table(text: str) -> str:
     """The text with the table as the results have it."""
-    table = acceptance_table(json.loads(RESULT.read_text("utf-8")))
+    files = (RESULTS / "acceptance.json", *sorted(RESULTS.glob("acceptance_*.json")))
+    table = acceptance_table(*(json.loads(file.read_text("utf-8")) for file in files))
     if BEGIN not in text or END not in text:
         raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in the README")
     head, rest = text.split(BEGIN, 1)

@@ -166,6 +166,20 @@ def test_figures_of_dev_do_not_enter_the_readme(monkeypatch: pytest.MonkeyPatch)
     assert "on at most" not in acceptance_table({**result, "limit": None})
     with pytest.raises(SystemExit, match="got those of dev"):
         acceptance_table({**result, "split": "dev"})
+    with pytest.raises(SystemExit, match="expected figures of limit 150, got those of 4"):
+        acceptance_table(result, {**result, "limit": 4})
+
+
+def test_a_further_model_of_ours_is_a_column_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    acceptance_table = runpy.run_path(str(ROOT / "benchmarks" / "figures.py"))["acceptance_table"]
+    result = json.loads((ROOT / "benchmarks" / "results" / "acceptance.json").read_text())
+    figures = {"digit": {"value": 0.5, "items": 125}}
+    other = {**result, "model": "other", "results": {"other": {"figures": figures}}}
+    head, _, *rows = acceptance_table(result, other).splitlines()
+    assert head.startswith("| what | `nano` | `other` | faster-whisper")
+    assert {row.count("|") for row in rows if row.startswith("|")} == {head.count("|")}
+    assert any("| 99.2 % | 50.0 % (missed) |" in row for row in rows)
 
 
 # What runs code hidden in a file that it reads.
