@@ -72,7 +72,7 @@ def main() -> int:
         "limit": args.limit,
         "threads": torch.get_num_threads(),
         "results": results,
-        "goals": {row.name: [row.must, row.stretch] for row in (*ROWS, CPU_ROW)},
+        "goals": {row.name: [row.must(args.model), row.stretch] for row in (*ROWS, CPU_ROW)},
         "seconds": round(time.time() - started, 1),
     }
     print(json.dumps(record(result, args.out)))

@@ -32,8 +32,9 @@ def acceptance_table(result: dict[str, Any], *further: dict[str, Any]) -> str:
     figures = {m: f["figures"] for each in (result, *further) for m, f in each["results"].items()}
     models = [*ours, *(name for name in figures if name not in ours)]
     titles = [f"`{name}`" if name in ours else name for name in models]
+    must = "must" if len(ours) == 1 else f"must: {', '.join(ours)}"
     rows = [
-        f"| what | {' | '.join(titles)} | must | stretch | items |",
+        f"| what | {' | '.join(titles)} | {must} | stretch | items |",
         "|---" + "|--:" * (len(models) + 3) + "|",
     ]
     for row in (*ROWS, CPU_ROW):
@@ -43,11 +44,13 @@ def acceptance_table(result: dict[str, Any], *further: dict[str, Any]) -> str:
         for name in models:
             figure = figures[name].get(row.name)
             cells.append("" if figure is None else shown(row, figure["value"]))
-            if figure is not None and name in ours and not row.is_met(figure["value"]):
+            if figure is not None and name in ours and not row.is_met(figure["value"], name):
                 cells[-1] += " (missed)"
-        goals = ["" if goal is None else shown(row, goal) for goal in (row.must, row.stretch)]
+        musts = [row.must(name) for name in ours]
+        must = ", ".join(dict.fromkeys(shown(row, goal) for goal in musts if goal is not None))
+        stretch = "" if row.stretch is None else shown(row, row.stretch)
         items = str(figures[ours[0]][row.name]["items"])
-        rows.append(f"| {' | '.join([row.title, *cells, *goals, items])} |")
+        rows.append(f"| {' | '.join([row.title, *cells, must, stretch, items])} |")
     commits = ", ".join(
         f"`{each['model']}` at commit `{each['commit']}`" for each in (result, *further)
     )

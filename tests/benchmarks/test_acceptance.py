@@ -99,14 +99,18 @@ def test_what_is_not_answered_counts_as_wrong(suite, tmp_path: Path) -> None:
 
 
 def test_every_row_has_a_benchmark_and_goals_in_order(suite) -> None:
+    from acceptance_rows import OURS
+
     from eureka_audio.evaluation.benchmarks import BENCHMARKS as KNOWN
 
     assert len({row.name for row in suite.ROWS}) == len(suite.ROWS)
     for row in suite.ROWS:
         assert row.benchmark in KNOWN
-        if row.must is not None and row.stretch is not None:
-            assert row.is_met(row.stretch)
-            assert (row.stretch <= row.must) == row.less_is_better
+        for model, must in zip(OURS, row.musts, strict=bool(row.musts)):
+            assert row.must(model) == must
+            if row.stretch is not None:
+                assert row.is_met(row.stretch, model)
+                assert (row.stretch <= must) == row.less_is_better
 
 
 def test_what_is_asked_are_clips_of_the_test_splits_and_recordings_of_a_minute(
