@@ -79,7 +79,7 @@ nano: setup speech digits sounds scenes
 	$(BIN)/eureka-audio train recipes/nano.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
 small: setup speech digits sounds scenes chats
-	@echo "Training: a night on one CPU core with bfloat16; stop and start it as you like."
+	@echo "Training: two hours of two CPU cores with bfloat16; stop and start it as you like."
 	$(BIN)/eureka-audio train recipes/small.yaml --data $(SYNTHETIC) --recordings $(RECORDINGS)
 
 engines:

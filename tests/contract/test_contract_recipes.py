@@ -47,7 +47,7 @@ class TestRecipe:
 
     def test_its_parts_and_data_sets_are_known(self, path: Path) -> None:
         recipe = load_config(Recipe, path)
-        packaged = {"nano", None}
+        packaged = {"nano", "small", None}
         for name in (recipe.encoder, recipe.language_model, recipe.start):
             assert name in PARTS or name in packaged or "/" in str(name)
         named = {source.recordings for source in recipe.sources.values()} - {None}

@@ -13,7 +13,7 @@ from eureka_audio.errors import CheckpointError
 from eureka_audio.parts.catalogue import PARTS
 from eureka_audio.parts.fetch import find_part
 
-PACKAGED_MODELS = ("nano",)
+PACKAGED_MODELS = ("nano", "small")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 HUB_SURPLUS = ["*fp32*"]  # the same weights once more, beside Whisper-large-v3's
