@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eureka_audio.parts.names import PACKAGED_MODELS
+
 SPEECH, QUESTIONS = "eureka_speech", "eureka_questions"
-OURS = ("nano", "small")  # the models that ship, each with goals of its own
 JOINED = "joined"  # the data set of recordings that are made of clips of others
 READERS = "speechocean762"
 NATIVE = frozenset({"librispeech_mini", "voice_prompts"})
@@ -22,7 +23,7 @@ class Row:
         where: which of them: the values a field may have.
         measure: "score" of the benchmark, "exact" (share of transcripts without a fault), or
             "joined" (words wrong against the same clips one by one).
-        musts: what was asked of each of `OURS`; nothing where a figure is only reported.
+        musts: what was asked of each of `PACKAGED_MODELS`; nothing where a figure is only reported.
         stretch: what was hoped for.
     """
 
@@ -44,7 +45,7 @@ class Row:
         """What was asked of a model; of one that is not ours, what was asked of the first."""
         if not self.musts:
             return None
-        return self.musts[OURS.index(model) if model in OURS else 0]
+        return self.musts[PACKAGED_MODELS.index(model) if model in PACKAGED_MODELS else 0]
 
     def is_met(self, value: float, model: str) -> bool:
         """Whether a figure is as good as was asked for."""

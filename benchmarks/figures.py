@@ -32,9 +32,9 @@ def acceptance_table(result: dict[str, Any], *further: dict[str, Any]) -> str:
     figures = {m: f["figures"] for each in (result, *further) for m, f in each["results"].items()}
     models = [*ours, *(name for name in figures if name not in ours)]
     titles = [f"`{name}`" if name in ours else name for name in models]
-    must = "must" if len(ours) == 1 else f"must: {', '.join(ours)}"
+    column = "must" if len(ours) == 1 else f"must: {', '.join(ours)}"
     rows = [
-        f"| what | {' | '.join(titles)} | {must} | stretch | items |",
+        f"| what | {' | '.join(titles)} | {column} | stretch | items |",
         "|---" + "|--:" * (len(models) + 3) + "|",
     ]
     for row in (*ROWS, CPU_ROW):

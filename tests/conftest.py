@@ -5,7 +5,7 @@ where they are absent it is skipped and says so. No outcome may hang on the spee
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,21 @@ def recordings_pack() -> Path:
     if folder is None:
         pytest.skip("EUREKA_AUDIO_DATA names no folder of recordings")
     return folder
+
+
+@pytest.fixture(scope="session")
+def need_parts() -> Callable[..., None]:
+    """Called with names of the catalogue: skips the test where the cache lacks one of them."""
+
+    def need(*names: str) -> None:
+        from eureka_audio.parts.catalogue import PARTS
+        from eureka_audio.parts.fetch import part_folder
+
+        for name in names:
+            if not part_folder(PARTS[name]).is_dir():
+                pytest.skip(f"{name} is not in the cache")
+
+    return need
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """`join`: from names to a model that chats in its backbone's own format."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from eureka_audio.inference.assistant import EurekaAudio
 from eureka_audio.joining import join
 from eureka_audio.model.weights import save_checkpoint
 from eureka_audio.parts.catalogue import PARTS
-from eureka_audio.parts.fetch import part_folder
 from eureka_audio.processor import parse_messages
 from eureka_audio.text.chat import IGNORED_LABEL
 from eureka_audio.text.tokenizer import AUDIO_PAD, TURN_END, token_id
@@ -151,10 +151,8 @@ def test_a_language_model_without_a_tokenizer_is_refused(whisper: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_real_parts_chat_where_the_cache_has_them() -> None:
-    for name in ("whisper-tiny.en", "smollm2-135m"):
-        if not part_folder(PARTS[name]).is_dir():
-            pytest.skip(f"{name} is not in the cache")
+def test_the_real_parts_chat_where_the_cache_has_them(need_parts: Callable[..., None]) -> None:
+    need_parts("whisper-tiny.en", "smollm2-135m")
     model, processor = join("whisper-tiny.en", "smollm2-135m", adapter_config=ADAPTER)
     question = parse_messages([{"role": "user", "content": "What is the capital of France?"}])
     batch = processor.collate([processor.encode(question, add_generation_prompt=True)])

@@ -9,6 +9,7 @@ from eureka_audio.config import dump_config, load_config
 from eureka_audio.data.recordings import DATASETS
 from eureka_audio.errors import ConfigError
 from eureka_audio.parts.catalogue import PARTS
+from eureka_audio.parts.names import PACKAGED_MODELS
 from eureka_audio.records import AudioClip
 from eureka_audio.tasks import check_weights
 from eureka_audio.training.recipe import Recipe
@@ -47,7 +48,7 @@ class TestRecipe:
 
     def test_its_parts_and_data_sets_are_known(self, path: Path) -> None:
         recipe = load_config(Recipe, path)
-        packaged = {"nano", "small", None}
+        packaged = {*PACKAGED_MODELS, None}
         for name in (recipe.encoder, recipe.language_model, recipe.start):
             assert name in PARTS or name in packaged or "/" in str(name)
         named = {source.recordings for source in recipe.sources.values()} - {None}

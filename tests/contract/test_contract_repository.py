@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,9 +158,16 @@ def test_the_figures_of_the_readme_are_the_committed_results() -> None:
     assert subprocess.run(command, check=False).returncode == 0
 
 
-def test_figures_of_dev_do_not_enter_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def acceptance_table(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    acceptance_table = runpy.run_path(str(ROOT / "benchmarks" / "figures.py"))["acceptance_table"]
+    table: Callable[..., str] = runpy.run_path(str(ROOT / "benchmarks" / "figures.py"))[
+        "acceptance_table"
+    ]
+    return table
+
+
+def test_figures_of_dev_do_not_enter_the_readme(acceptance_table: Callable[..., str]) -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "acceptance.json").read_text())
     assert "| items |" in acceptance_table(result)
     assert "on at most 4 items of each kind" in acceptance_table({**result, "limit": 4})
@@ -170,9 +178,9 @@ def test_figures_of_dev_do_not_enter_the_readme(monkeypatch: pytest.MonkeyPatch)
         acceptance_table(result, {**result, "limit": 4})
 
 
-def test_a_further_model_of_ours_is_a_column_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    acceptance_table = runpy.run_path(str(ROOT / "benchmarks" / "figures.py"))["acceptance_table"]
+def test_a_further_model_of_ours_is_a_column_of_its_own(
+    acceptance_table: Callable[..., str],
+) -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "acceptance.json").read_text())
     figures = {"digit": {"value": 0.5, "items": 125}}
     other = {**result, "model": "other", "results": {"other": {"figures": figures}}}

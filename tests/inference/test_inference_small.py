@@ -1,5 +1,6 @@
 """`small`, of which the package brings what was trained: its parts are fetched by hash."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,19 +8,15 @@ import pytest
 from eureka_audio import EurekaAudio
 from eureka_audio.errors import PartError
 from eureka_audio.model import part_tensors
-from eureka_audio.parts.catalogue import PARTS, Part
-from eureka_audio.parts.fetch import part_folder
+from eureka_audio.parts.catalogue import Part
 from eureka_audio.parts.names import find_checkpoint
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-NEEDED = ("whisper-base", "smollm2-135m")
 
 
 @pytest.fixture(scope="module")
-def small() -> EurekaAudio:
-    for name in NEEDED:
-        if not part_folder(PARTS[name]).is_dir():
-            pytest.skip(f"{name} is not in the cache")
+def small(need_parts: Callable[..., None]) -> EurekaAudio:
+    need_parts("whisper-base", "smollm2-135m")
     return EurekaAudio.from_pretrained("small")
 
 

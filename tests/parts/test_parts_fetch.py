@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,12 +163,12 @@ def test_every_part_says_where_it_is_from_and_what_it_may_be_used_for() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))
-def test_the_real_part_where_the_cache_has_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_part_where_the_cache_has_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, need_parts: Callable[..., None]
+) -> None:
     monkeypatch.delenv("EUREKA_AUDIO_CACHE")
-    part = PARTS[name]
-    if not part_folder(part).is_dir():
-        pytest.skip(f"{name} is not in the cache")
-    config = json.loads((find_part(part, never) / "config.json").read_text())
+    need_parts(name)
+    config = json.loads((find_part(PARTS[name], never) / "config.json").read_text())
     expected = {
         "whisper-base": ("whisper", 512, 6),
         "whisper-tiny.en": ("whisper", 384, 4),
